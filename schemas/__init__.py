@@ -1,0 +1,1 @@
+"""Events, topics, Avro contracts, sealing, identities: what every other room speaks."""

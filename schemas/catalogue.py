@@ -1,0 +1,174 @@
+"""The Avro contracts: every record, its schema, the subject it is registered under."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import fastavro
+
+from schemas import events, topics
+
+Schema = str | list[Any] | dict[str, Any]  # as JSON gives it
+
+AVRO = Path(__file__).parent / "avro"
+EVENTS_NAMESPACE = "wardtrail.events"
+PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+DEPTH_MAX = 32  # deeper than any contract; a recursive one is found by its names
+
+
+class SchemaUnsafe(Exception):  # noqa: N818  named for what is wrong
+    """Decoding by this schema could exhaust the process: recursive, or items of no bytes."""
+
+
+def schema(record: str) -> dict[str, Any]:
+    """The full Avro schema of a record (``wardtrail.events.AdmissionCreated``), a fresh copy.
+
+    An event's is the envelope of ``event.avsc``, named after the event type's own record, with
+    that record as its last field ``data``. Raises KeyError for a name outside the catalogue.
+    """
+    loaded: dict[str, Any] = json.loads(text(record))
+    return loaded
+
+
+@cache
+def text(record: str) -> str:
+    """The record's schema as it is registered: JSON without white space, keys as written."""
+    return json.dumps(_compose(record), ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def parsed(record: str) -> Mapping[str, Any]:
+    """The record's schema for fastavro, ids as text and times as microseconds."""
+    return prepared(schema(record))
+
+
+def prepared(full: dict[str, Any]) -> Mapping[str, Any]:
+    """A schema parsed for fastavro without logical types; :class:`SchemaUnsafe` if it is one.
+
+    With logical types fastavro builds UUID and datetime objects: twice the time per event.
+    """
+    check(full)
+    ready: dict[str, Any] = fastavro.parse_schema(_plain(full))
+    return ready
+
+
+@cache
+def subjects() -> Mapping[str, str]:
+    """Registry subject → record, for every record of every topic."""
+    found = {}
+    for topic in topics.TOPICS.values():
+        for record in topic.records:
+            subject = topic.subject(record)
+            assert subject not in found, f"two records under one subject: {subject}"
+            found[subject] = record
+    return MappingProxyType(found)
+
+
+def records() -> tuple[str, ...]:
+    """Every record's full name, in the order of the topics."""
+    return tuple(subjects().values())
+
+
+def check(full: Schema) -> None:
+    """Raise :class:`SchemaUnsafe` on a recursive schema or on items that take no bytes.
+
+    Measured with fastavro: a recursive type lets 10 KB end the process, and five bytes of
+    ``array<null>`` become three million items.
+    """
+    _walk(full, "", (), {})
+
+
+def _compose(record: str) -> dict[str, Any]:
+    namespace, _, name = record.rpartition(".")
+    if namespace == EVENTS_NAMESPACE:
+        declared = next((kind for kind in events.TYPES.values() if kind.record == name), None)
+        if declared is None:
+            raise KeyError(f"no event type carries the record: {record}")
+        data = _load(AVRO / "events" / f"{declared.name}.avsc")
+        envelope = _load(AVRO / "event.avsc")
+        envelope["name"] = name
+        envelope["doc"] = data["doc"]
+        envelope["fields"].append({"name": "data", "type": data})
+        return envelope
+    for topic in topics.TOPICS.values():
+        if record in topic.records:
+            loaded = _load(AVRO / f"{topic.name}.avsc")
+            assert f"{loaded['namespace']}.{loaded['name']}" == record, f"misnamed: {record}"
+            return loaded
+    raise KeyError(f"no topic carries the record: {record}")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def _plain(node: Schema) -> Schema:
+    """The schema without logical types and without documentation."""
+    if isinstance(node, list):
+        return [_plain(branch) for branch in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {key: value for key, value in node.items() if key not in {"logicalType", "doc"}}
+    for key in ("type", "items", "values"):
+        if key in kept:
+            kept[key] = _plain(kept[key])
+    if "fields" in kept:
+        kept["fields"] = [_plain(field) for field in kept["fields"]]
+    return kept["type"] if set(kept) == {"type"} else kept
+
+
+def _walk(node: Schema, namespace: str, above: tuple[str, ...], seen: dict[str, int]) -> int:
+    """The least number of bytes a value takes; ``seen`` holds that of each finished name."""
+    if len(above) > DEPTH_MAX:
+        raise SchemaUnsafe(f"nested deeper than: {DEPTH_MAX}")
+    if isinstance(node, list):
+        return 1 + min((_walk(branch, namespace, above, seen) for branch in node), default=0)
+    if isinstance(node, str):
+        return _named(node, namespace, above, seen)
+    kind = node["type"]
+    if kind in ("array", "map"):
+        least = _walk(node["items" if kind == "array" else "values"], namespace, above, seen)
+        if least == 0:  # a map's keys take a byte each, yet an item of nothing says nothing
+            raise SchemaUnsafe(f"items take no bytes in: {kind} under {'.'.join(above)}")
+        return 1
+    if kind not in ("record", "error", "enum", "fixed"):
+        return _walk(kind, namespace, above, seen)
+    name, namespace = _full_name(node, namespace)
+    if kind in ("enum", "fixed"):
+        seen[name] = 1 if kind == "enum" else int(node["size"])
+        return seen[name]
+    least = sum(_walk(field["type"], namespace, (*above, name), seen) for field in node["fields"])
+    seen[name] = least
+    return least
+
+
+def _named(node: str, namespace: str, above: tuple[str, ...], seen: Mapping[str, int]) -> int:
+    if node in PRIMITIVES:
+        return {"null": 0, "float": 4, "double": 8}.get(node, 1)
+    name = node if "." in node or not namespace else f"{namespace}.{node}"
+    if name in above:
+        raise SchemaUnsafe(f"recursive type: {name}")
+    if name not in seen:
+        raise SchemaUnsafe(f"unknown type: {name}")
+    return seen[name]
+
+
+def _full_name(node: Mapping[str, Any], namespace: str) -> tuple[str, str]:
+    """Full name and namespace of a named type (Avro specification, Names)."""
+    name: str = node["name"]
+    if "." in name:
+        return name, name.rpartition(".")[0]
+    inner: str = node.get("namespace", namespace)
+    return (f"{inner}.{name}" if inner else name), inner
+
+
+def fields(full: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every field of a schema's records, the outer ones first."""
+    yield from full["fields"]
+    for field in full["fields"]:
+        if isinstance(field["type"], dict) and field["type"]["type"] == "record":
+            yield from fields(field["type"])

@@ -1,0 +1,180 @@
+"""The wire format: byte 0, four bytes of schema id, one Avro record; the only code that knows."""
+
+import json
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import fastavro
+
+from schemas import catalogue
+from schemas.topics import RECORD_BYTES_MAX
+
+_HEAD = struct.Struct(">BI")
+HEAD_BYTES = _HEAD.size
+SCHEMA_ID_MAX = 2**32 - 1
+
+
+class Undecodable(Exception):  # noqa: N818  named for what is wrong
+    """The bytes are no record of ours. ``cause`` is one word; nothing of the content is said.
+
+    Causes: ``empty``, ``too_large``, ``magic``, ``schema_id``, ``cut``, ``trailing``,
+    ``malformed``, ``record``. ``index`` is the place in the batch, where there is one.
+    """
+
+    def __init__(self, cause: str, said: str, index: int | None = None) -> None:
+        self.cause = cause
+        self.said = said
+        self.index = index
+        super().__init__(said)
+
+
+class Unencodable(Exception):  # noqa: N818  named for what is wrong
+    """The value doesn't fit its record: our own mistake. Never says the value."""
+
+
+class IdsInvalid(Exception):  # noqa: N818  named for what is wrong
+    """The stored schema ids can't be read, or are of another catalogue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """An older version of a record's schema, under which records still lie in the topics."""
+
+    schema_id: int
+    record: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ids:
+    """The registry's ids: of each record's present schema, and of the older ones."""
+
+    newest: Mapping[str, int]
+    older: tuple[Writer, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        missing = set(catalogue.records()) - set(self.newest)
+        if missing:
+            raise IdsInvalid(f"schema ids are missing for: {', '.join(sorted(missing))}")
+        every = [*self.newest.values(), *(writer.schema_id for writer in self.older)]
+        if len(set(every)) != len(every) or not all(0 <= one <= SCHEMA_ID_MAX for one in every):
+            raise IdsInvalid("schema ids are not distinct numbers of four bytes")
+
+    @classmethod
+    def in_order(cls) -> "Ids":
+        """Ids 1, 2, 3 … in the catalogue's order, for programs that have no registry."""
+        return cls(newest={record: n for n, record in enumerate(catalogue.records(), start=1)})
+
+    def dumps(self) -> str:
+        """As JSON, to be stored beside the settings while the registry can be asked."""
+        older = [[writer.schema_id, writer.record, writer.text] for writer in self.older]
+        schemas = {record: catalogue.text(record) for record in self.newest}
+        return json.dumps({"newest": dict(self.newest), "older": older, "schemas": schemas})
+
+    @classmethod
+    def loads(cls, stored: str) -> "Ids":
+        """Out of JSON; :class:`IdsInvalid` if it was stored by another catalogue."""
+        try:
+            loaded = json.loads(stored)
+            newest = {str(record): int(number) for record, number in loaded["newest"].items()}
+            older = tuple(
+                Writer(schema_id=int(number), record=str(record), text=str(text))
+                for number, record, text in loaded["older"]
+            )
+            schemas = loaded["schemas"]
+            same = all(schemas[record] == catalogue.text(record) for record in newest)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise IdsInvalid("stored schema ids can't be read; ask the registry again") from None
+        if not same:
+            raise IdsInvalid("stored schema ids are of other schemas; ask the registry again")
+        return cls(newest=newest, older=older)
+
+
+class Codec:
+    """Encodes by the newest schemas; decodes what any registered version of them wrote."""
+
+    __slots__ = ("_readers", "_writers")
+
+    def __init__(self, ids: Ids) -> None:
+        self._writers: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
+        self._readers: dict[bytes, tuple[str, Mapping[str, Any], Mapping[str, Any] | None]] = {}
+        for record, number in ids.newest.items():
+            if record not in catalogue.records():
+                continue  # a record that a newer release knows
+            head, schema = _HEAD.pack(0, number), catalogue.parsed(record)
+            self._writers[record] = head, schema
+            self._readers[head] = record, schema, None
+        for writer in ids.older:
+            if writer.record not in self._writers:
+                continue
+            older = catalogue.prepared(json.loads(writer.text))
+            newest = self._writers[writer.record][1]
+            self._readers[_HEAD.pack(0, writer.schema_id)] = writer.record, older, newest
+
+    def decode(self, data: bytes) -> tuple[str, dict[str, Any]]:
+        """Record name and value of one record; :class:`Undecodable` on anything else."""
+        reader = self._readers.get(data[:HEAD_BYTES])
+        if reader is None or len(data) > RECORD_BYTES_MAX:
+            raise _refused(data)
+        record, writer, newest = reader
+        body = BytesIO(data)
+        body.seek(HEAD_BYTES)
+        try:
+            value: dict[str, Any] = fastavro.schemaless_reader(body, writer, newest)
+        except EOFError:
+            raise Undecodable("cut", f"record is cut short, bytes: {len(data)}") from None
+        except Exception:  # whatever it is, its text may hold what was read
+            raise Undecodable("malformed", f"record doesn't follow its schema: {record}") from None
+        if body.tell() != len(data):
+            raise Undecodable("trailing", f"bytes after the record: {len(data) - body.tell()}")
+        return record, value
+
+    def decode_as(self, record: str, data: bytes) -> dict[str, Any]:
+        """The value of one record that must be a ``record``."""
+        found, value = self.decode(data)
+        if found != record:
+            raise Undecodable("record", f"expected {record}, got: {found}")
+        return value
+
+    def decode_many(self, values: Sequence[bytes]) -> list[tuple[str, dict[str, Any]]]:
+        """All of a batch in order; :class:`Undecodable` has the ``index`` of the first bad one."""
+        decode = self.decode
+        decoded: list[tuple[str, dict[str, Any]]] = []
+        try:
+            decoded.extend(map(decode, values))
+        except Undecodable as error:
+            raise Undecodable(error.cause, error.said, index=len(decoded)) from None
+        return decoded
+
+    def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
+        """The record's bytes on the wire; :class:`Unencodable` if the value doesn't fit it."""
+        head, schema = self._writers[record]
+        body = BytesIO()
+        body.write(head)
+        try:
+            fastavro.schemaless_writer(body, schema, value, strict_allow_default=True)
+        except Exception:  # whatever it is, its text holds the value
+            raise Unencodable(f"value doesn't fit its record: {record}") from None
+        if body.tell() > RECORD_BYTES_MAX:
+            raise Unencodable(f"record is larger than {RECORD_BYTES_MAX} bytes: {body.tell()}")
+        return body.getvalue()
+
+    def known(self) -> Iterable[int]:
+        """The schema ids that this codec decodes."""
+        return sorted(_HEAD.unpack(head)[1] for head in self._readers)
+
+
+def _refused(data: bytes) -> Undecodable:
+    """Why a record is refused before its first field is read."""
+    if not data:
+        return Undecodable("empty", "record has no bytes")
+    if len(data) > RECORD_BYTES_MAX:
+        return Undecodable("too_large", f"record is larger than {RECORD_BYTES_MAX}: {len(data)}")
+    if data[0] != 0:
+        return Undecodable("magic", f"record doesn't begin with byte 0 but: {data[0]}")
+    if len(data) < HEAD_BYTES:
+        return Undecodable("cut", f"record is cut short, bytes: {len(data)}")
+    return Undecodable("schema_id", f"no schema of ours has this id: {_HEAD.unpack_from(data)[1]}")

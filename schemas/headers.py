@@ -1,0 +1,124 @@
+"""The records' headers: CloudEvents 1.0, Kafka protocol binding, binary content mode."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from schemas.clock import instant
+from schemas.events import Event
+
+Headers = list[tuple[str, bytes]]
+CONTENT_TYPE = b"application/avro"
+RAW_TYPE = "emr.hl7v2.received"
+POINT_TYPE = "trajectory.point.changed"
+
+
+def for_event(event: Event) -> Headers:
+    """An event's headers; the subject is its stream, a pseudonym."""
+    return _cloud_event(
+        id=event["event_id"],
+        source=f"urn:tenant:{event['tenant_id']}:feed:{event['feed_id']}",
+        type=event["event_type"],
+        tenant=event["tenant_id"],
+        at=event["occurred_at"],
+        recorded_at=event["recorded_at"],
+        subject=f"{event['stream_type']}/{event['stream_id']}",
+        correlation=event["correlation_id"],
+        causation=event["causation_id"],
+        trace=event["trace"],
+    )
+
+
+def for_raw(message: Mapping[str, Any]) -> Headers:
+    """Headers of a raw message, from its record ``wardtrail.raw.Hl7v2Message``.
+
+    It begins its own chain: correlation and causation are the message itself.
+    """
+    return _cloud_event(
+        id=message["message_id"],
+        source=f"urn:tenant:{message['tenant_id']}:feed:{message['feed_id']}",
+        type=RAW_TYPE,
+        tenant=message["tenant_id"],
+        at=message["received_at"],
+        recorded_at=message["received_at"],
+        subject=f"message/{message['message_id']}",
+        correlation=message["message_id"],
+        causation=message["message_id"],
+        trace=message.get("trace"),
+    )
+
+
+def for_command(command: Mapping[str, Any]) -> Headers:
+    """Headers of a command, from its record ``wardtrail.commands.Command``."""
+    return _cloud_event(
+        id=command["command_id"],
+        source=f"urn:tenant:{command['tenant_id']}:app:{command['issued_by']}",
+        type=command["command_type"],
+        tenant=command["tenant_id"],
+        at=command["issued_at"],
+        recorded_at=command["issued_at"],
+        subject=f"{command['stream_type']}/{command['stream_id']}",
+        correlation=command["correlation_id"],
+        causation=command["command_id"],
+        trace=command.get("trace"),
+    )
+
+
+def for_point(point: Mapping[str, Any]) -> Headers:
+    """Headers of a trajectory point; a revision has its own id, so that none looks repeated."""
+    cause = point["end_event_id"] or point["start_event_id"]
+    return _cloud_event(
+        id=f"{point['point_id']}/{point['fold_version']}.{point['partition_seq']}",
+        source=f"urn:tenant:{point['tenant_id']}:processor:trajectory",
+        type=POINT_TYPE,
+        tenant=point["tenant_id"],
+        at=point["effective_at"],
+        recorded_at=point["known_from"],
+        subject=f"admission/{point['admission_id']}",
+        correlation=point["point_id"],
+        causation=cause,
+        trace=None,
+    )
+
+
+def tenant(headers: Sequence[tuple[str, bytes | None]] | None) -> UUID | None:
+    """The tenant that the headers name; None if none, several or no UUID stands there."""
+    said = {value for name, value in headers or () if name == "tenant"}
+    if len(said) != 1:
+        return None
+    try:
+        return UUID((said.pop() or b"").decode("ascii"))
+    except ValueError:
+        return None
+
+
+def _cloud_event(
+    *,
+    id: str,  # noqa: A002  the attribute's name in CloudEvents
+    source: str,
+    type: str,  # noqa: A002  the attribute's name in CloudEvents
+    tenant: str,
+    at: int,
+    recorded_at: int,
+    subject: str,
+    correlation: str,
+    causation: str,
+    trace: str | None,
+) -> Headers:
+    """The attributes in the order of the design; times are microseconds, written as RFC 3339."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_time", instant(at).isoformat().encode()),
+        ("ce_recordedtime", instant(recorded_at).isoformat().encode()),
+        ("ce_subject", subject.encode()),
+        ("ce_correlationid", correlation.encode()),
+        ("ce_causationid", causation.encode()),
+        ("content-type", CONTENT_TYPE),
+        ("tenant", tenant.encode()),
+    ]
+    if trace:
+        headers.append(("traceparent", trace.encode()))
+    return headers

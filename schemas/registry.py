@@ -1,0 +1,154 @@
+"""The schema registry: registering our subjects, looking up their ids, over Confluent's API."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+
+from schemas import catalogue
+from schemas.codec import Ids, Writer
+
+COMPATIBILITY = "FULL_TRANSITIVE"
+REPLY_SECONDS = 5.0  # the client's own default is to wait for ever
+VERSIONS_MAX = 1_000  # of one subject; a registry that says more is not ours
+_NOT_FOUND = 404
+_REFUSED = frozenset({409, 422})
+_Answer = TypeVar("_Answer")
+
+
+class RegistryAway(Exception):  # noqa: N818  named for what is wrong
+    """The registry doesn't answer, or answers that it can't now."""
+
+
+class SchemaMissing(Exception):  # noqa: N818  named for what is wrong
+    """The registry doesn't know one of our schemas."""
+
+
+class SchemaIncompatible(Exception):  # noqa: N818  named for what is wrong
+    """The registry refuses a schema: it doesn't fit the versions before it."""
+
+
+class CompatibilityWeak(Exception):  # noqa: N818  named for what is wrong
+    """The registry checks less than FULL_TRANSITIVE, so a change could break old readers."""
+
+
+class Registry:
+    """A Confluent-compatible registry at ``url``; every request is bounded in time."""
+
+    def __init__(self, url: str, timeout_seconds: float = REPLY_SECONDS) -> None:
+        if not url.startswith(("http://", "https://")):
+            # A mock:// registry lives in the client and checks nothing.
+            raise ValueError(f"the registry's address is http:// or https://, not: {url}")
+        self.url = url
+        self._client = SchemaRegistryClient(
+            {
+                "url": url,
+                "timeout": timeout_seconds,
+                "max.retries": 1,
+                "retries.wait.ms": 100,
+                "retries.max.wait.ms": 500,
+            }
+        )
+
+    def lookup(self) -> Ids:
+        """The ids of our schemas and of their older versions; asks and changes nothing.
+
+        Raises :class:`SchemaMissing` if one of ours isn't registered.
+        """
+        newest: dict[str, int] = {}
+        older: list[Writer] = []
+        for subject, record in catalogue.subjects().items():
+            newest[record] = self._id(subject, record)
+            older.extend(self._older(subject, record, newest[record]))
+        return Ids(newest=newest, older=tuple(older))
+
+    def check(self) -> None:
+        """Raise :class:`CompatibilityWeak` unless every subject of ours is FULL_TRANSITIVE."""
+        for subject in (None, *catalogue.subjects()):
+            level = self._level(subject)
+            if level is not None and level != COMPATIBILITY:
+                raise CompatibilityWeak(
+                    f"compatibility of {subject or 'the registry'} must be {COMPATIBILITY} "
+                    f"(set by: wardtrail migrate), is: {level}"
+                )
+
+    def register_all(self) -> Ids:
+        """Register every subject of the catalogue; the deploy step's work, never a producer's.
+
+        Idempotent. Sets compatibility to FULL_TRANSITIVE first, so that the registry checks
+        each schema against all versions before it (:class:`SchemaIncompatible`).
+        """
+        if self._level(None) != COMPATIBILITY:
+            self._ask(self._client.set_compatibility, None, COMPATIBILITY)
+        for subject, record in catalogue.subjects().items():
+            if self._level(subject) not in (None, COMPATIBILITY):
+                self._ask(self._client.set_compatibility, subject, COMPATIBILITY)
+            try:
+                self._ask(self._client.register_schema, subject, _avro(record))
+            except SchemaRegistryError as error:
+                if error.http_status_code not in _REFUSED:
+                    raise RegistryAway(_said(error)) from None
+                raise SchemaIncompatible(
+                    f"schema doesn't fit the versions before it, subject: {subject}"
+                ) from error
+        return self.lookup()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _id(self, subject: str, record: str) -> int:
+        try:
+            found = self._ask(self._client.lookup_schema, subject, _avro(record))
+        except SchemaRegistryError as error:
+            if error.http_status_code != _NOT_FOUND:
+                raise RegistryAway(_said(error)) from None
+            raise SchemaMissing(
+                f"the registry lacks our schema (register it by: wardtrail migrate): {subject}"
+            ) from None
+        number = found.schema_id
+        assert isinstance(number, int), "a schema that was found has an id"
+        return number
+
+    def _older(self, subject: str, record: str, newest: int) -> list[Writer]:
+        """Every other version of the subject, also those newer than this program's."""
+        versions = self._ask(self._client.get_versions, subject)
+        if len(versions) > VERSIONS_MAX:
+            raise RegistryAway(f"the registry names too many versions: {len(versions)}")
+        found = [self._ask(self._client.get_version, subject, number) for number in versions]
+        return [
+            Writer(schema_id=one.schema_id, record=record, text=one.schema.schema_str)
+            for one in found
+            if one.schema_id != newest
+        ]
+
+    def _level(self, subject: str | None) -> str | None:
+        """The compatibility that is set for the subject itself, None if none is."""
+        try:
+            level: str = self._ask(self._client.get_compatibility, subject)
+        except SchemaRegistryError as error:
+            if error.http_status_code != _NOT_FOUND:
+                raise RegistryAway(_said(error)) from None
+            return None
+        return level.upper()
+
+    def _ask(self, request: Callable[..., _Answer], *arguments: object) -> _Answer:
+        """One request; what the registry refuses passes through, the rest is ``RegistryAway``."""
+        try:
+            return request(*arguments)
+        except SchemaRegistryError as error:
+            if error.http_status_code in _REFUSED or error.http_status_code == _NOT_FOUND:
+                raise
+            raise RegistryAway(_said(error)) from None
+        except Exception as error:  # httpx, httpx2 or what the answer is, by the client's choice
+            raise RegistryAway(
+                f"the registry doesn't answer at {self.url}: {type(error).__name__}"
+            ) from error
+
+
+def _avro(record: str) -> Schema:
+    return Schema(catalogue.text(record), schema_type="AVRO")
+
+
+def _said(error: SchemaRegistryError) -> str:
+    return f"the registry can't answer now, status: {error.http_status_code}"

@@ -1,0 +1,60 @@
+"""Changes: what happens to one row, as a value. A wrong column fails when the value is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Table
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A new row. One that stands already is a bug, and the constraint says so."""
+
+    table: Table
+    row: Row
+
+    def __post_init__(self) -> None:
+        _check(self.table, self.row)
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """The whole row as it is from now on, whether or not one stood there."""
+
+    table: Table
+    row: Row
+
+    def __post_init__(self) -> None:
+        _check(self.table, self.row)
+
+
+Change = Append | Put
+
+
+@cache
+def columns(table: Table) -> tuple[str, ...]:
+    """The columns that a change gives: all but computed ones, identities and insertion times."""
+    return tuple(
+        column.name
+        for column in table.columns
+        if column.computed is None and column.identity is None and not _stamped(column)
+    )
+
+
+@cache
+def _names(table: Table) -> frozenset[str]:
+    return frozenset(columns(table))
+
+
+def _stamped(column: Column[Any]) -> bool:
+    return isinstance(column.type, DateTime) and column.server_default is not None
+
+
+def _check(table: Table, row: Row) -> None:
+    if row.keys() != _names(table):
+        odd = sorted(row.keys() ^ _names(table))
+        raise ValueError(f"a change gives every column of {table.name} and no other: {odd}")

@@ -1,0 +1,147 @@
+"""Connections to PostgreSQL: their role, their bounds, and what its errors mean to us."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.string import TextLoader
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+# A batch writes in under a second; what takes a minute is stuck and must let go of its locks.
+STATEMENT_TIMEOUT_S = 60
+LOCK_TIMEOUT_S = 10
+CONNECT_TIMEOUT_S = 5
+IDLE_IN_TRANSACTION_TIMEOUT_S = 60
+# SQLSTATE classes that say nothing about the rows: connection, rollback, resources, not in
+# prerequisite state, operator intervention, system error.
+TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58"})
+# Classes that say the rows are at fault: data exception, integrity violation.
+POISON = frozenset({"22", "23"})
+
+Row = dict[str, Any]
+set_json_loads(orjson.loads)
+set_json_dumps(orjson.dumps)
+
+
+class DatabaseAway(Exception):  # noqa: N818  named for what is wrong
+    """The database doesn't answer, or asks for patience; the same again may succeed."""
+
+
+class Refused(Exception):  # noqa: N818  named for what is wrong
+    """The database refuses these rows; the same again will fail again."""
+
+    def __init__(self, sqlstate: str, constraint: str | None) -> None:
+        # Never the server's own text: its detail line quotes the row.
+        super().__init__(f"rows refused, sqlstate {sqlstate}, constraint: {constraint}")
+        self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A pool of connections as one role. ``url`` is a libpq URL; ``name`` shows in the server."""
+
+    pool: "ConnectionPool[Connection[Row]]"
+
+    @classmethod
+    def open(cls, url: str, *, name: str, size: int = 8) -> "Database":
+        """Open the pool; connections are made when first needed."""
+        pool: ConnectionPool[Connection[Row]] = ConnectionPool(
+            url,
+            min_size=0,
+            max_size=size,
+            timeout=CONNECT_TIMEOUT_S,
+            reconnect_timeout=CONNECT_TIMEOUT_S,
+            kwargs=parameters(name) | {"row_factory": dict_row},
+            configure=_configure,
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
+        return cls(pool)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[Row]]:
+        """A connection of the pool; its errors become :class:`DatabaseAway`, :class:`Refused`."""
+        try:
+            with told(), self.pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, PoolClosed):
+            raise DatabaseAway("no connection to the database within the time-out") from None
+
+    def close(self) -> None:
+        """Close the pool; connections in use end with their transaction."""
+        self.pool.close(timeout=CONNECT_TIMEOUT_S)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell a driver's error by its SQLSTATE class, as the sinks' callers need it."""
+    try:
+        yield
+    except psycopg.Error as error:
+        state = error.sqlstate
+        if state is None or state[:2] in TRANSIENT:
+            if state is None and not isinstance(error, psycopg.OperationalError):
+                raise
+            raise DatabaseAway(f"the database asks for patience, sqlstate: {state}") from error
+        if state[:2] in POISON:
+            raise Refused(state, error.diag.constraint_name) from None
+        raise
+
+
+def parameters(name: str) -> dict[str, Any]:
+    """What every connection of ours is made with."""
+    return {
+        "application_name": f"wardtrail {name}"[:63],
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "options": " ".join(
+            (
+                f"-c statement_timeout={STATEMENT_TIMEOUT_S}s",
+                f"-c lock_timeout={LOCK_TIMEOUT_S}s",
+                f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_S}s",
+                "-c timezone=UTC",
+            )
+        ),
+    }
+
+
+@contextmanager
+def connect(url: str, *, name: str) -> Iterator[Connection[Row]]:
+    """One connection outside any pool, in autocommit, for short errands."""
+    arguments = parameters(name)
+    with (
+        told(),
+        psycopg.connect(url, autocommit=True, row_factory=dict_row, **arguments) as connection,
+    ):
+        _configure(connection)
+        yield connection
+
+
+def as_role(url: str, role: str, password: str) -> str:
+    """The same database as another login."""
+    parts = urlsplit(url)
+    where = parts.hostname or "127.0.0.1"
+    port = f":{parts.port}" if parts.port else ""
+    login = f"{quote(role, safe='')}:{quote(password, safe='')}@{where}{port}"
+    return urlunsplit((parts.scheme, login, parts.path, parts.query, ""))
+
+
+def for_tenants(connection: Connection[Row], tenants: Collection[UUID] | Collection[str]) -> None:
+    """Let this transaction see and write the rows of these tenants and no other."""
+    listed = "{" + ",".join(sorted({str(tenant) for tenant in tenants})) + "}"
+    connection.execute("SELECT set_config('wt.tenants', %s, true)", (listed,))
+
+
+def _configure(connection: Connection[Row]) -> None:
+    """Ids come as text, as they stand in events; making objects of them costs more than a row."""
+    connection.adapters.register_loader("uuid", TextLoader)

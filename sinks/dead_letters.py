@@ -1,0 +1,71 @@
+"""Dead letters: records that can't be processed, kept whole and sealed, with cause and place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import orjson
+
+from schemas import sealing
+from sinks.changes import Append
+from sinks.subscriptions import Held
+from sinks.tables import dead_letters
+
+FIELD = "record"  # the sealed field that holds key and value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A record and why it ended here; ``cause`` is a class, ``reason`` a line without PHI."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    stage: str
+    cause: str
+    reason: str
+    tenant_id: UUID | None = None
+    feed_id: UUID | None = None
+    message_id: UUID | None = None
+    event_id: UUID | None = None
+
+
+def changes(held: Held, letters: Sequence[DeadLetter], line: sealing.Key) -> list[Append]:
+    """The rows; each record sealed whole under the line's key, so that no worker needs others."""
+    return [Append(dead_letters, _row(held, letter, line)) for letter in letters]
+
+
+def open_record(
+    row_id: UUID, sealed: bytes, line: sealing.Key
+) -> tuple[bytes | None, bytes | None]:
+    """Key and value of the record that a row keeps."""
+    clear = sealing.open_sealed(
+        sealed, line, tenant=sealing.NOBODY, person=None, record=row_id, field=FIELD
+    )
+    key, value = (text and sealing.untext(text) for text in orjson.loads(clear))
+    return key, value
+
+
+def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]:
+    row_id = uuid4()
+    whole = orjson.dumps(
+        [part if part is None else sealing.text(part) for part in (letter.key, letter.value)]
+    )
+    return {
+        "id": row_id,
+        "tenant_id": letter.tenant_id,
+        "subscription_id": held.subscription_id,
+        "topic": held.topic,
+        "partition": held.partition,
+        "offset": letter.offset,
+        "feed_id": letter.feed_id,
+        "message_id": letter.message_id,
+        "event_id": letter.event_id,
+        "stage": letter.stage,
+        "cause": letter.cause,
+        "reason": letter.reason,
+        "state": "dead",
+        "record_sealed": sealing.seal(
+            whole, line, tenant=sealing.NOBODY, person=None, record=row_id, field=FIELD
+        ),
+    }

@@ -1,0 +1,59 @@
+"""Who is who: identifiers of people, found and created in short transactions of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sinks.database import Database, for_tenants
+
+Name = tuple[str, str, str]  # tenant id, assigning authority, keyed hash (UUID text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """An identifier that names a patient; the type is told, not compared."""
+
+    name: Name
+    type: str
+    patient_id: str
+
+
+def find(database: Database, names: Sequence[Name]) -> dict[Name, str]:
+    """The patient of each identifier that is known."""
+    if not names:
+        return {}
+    tenants, authorities, hashes = (list(part) for part in zip(*sorted(set(names)), strict=True))
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, tenants)
+        rows = connection.execute(_FIND, (tenants, authorities, hashes)).fetchall()
+    return {
+        (row["tenant_id"], row["authority"], row["value_hmac"]): row["patient_id"] for row in rows
+    }
+
+
+def create(database: Database, wanted: Sequence[Known]) -> Mapping[Name, str]:
+    """Make identifiers known, sorted so that two workers never deadlock; the first one wins.
+
+    Returns whom each of them names now, which may be another than was wanted.
+    """
+    if wanted:
+        rows = sorted({known.name: known for known in wanted}.items())
+        columns = zip(
+            *((*name, known.type[:20], known.patient_id) for name, known in rows), strict=True
+        )
+        arrays = [list(column) for column in columns]
+        with database.connection() as connection, connection.transaction():
+            for_tenants(connection, arrays[0])
+            connection.execute(_CREATE, arrays)
+    return find(database, [known.name for known in wanted])
+
+
+_FIND = """
+SELECT tenant_id, authority, value_hmac, patient_id FROM patient_identifiers
+WHERE (tenant_id, authority, value_hmac)
+   IN (SELECT * FROM unnest(%s::uuid[], %s::text[], %s::uuid[]))
+"""
+_CREATE = """
+INSERT INTO patient_identifiers (tenant_id, authority, value_hmac, type, patient_id)
+SELECT * FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])
+ON CONFLICT DO NOTHING
+"""

@@ -1,0 +1,44 @@
+"""A projection: a name, the events it reads, the tables it owns, a pure fold."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Table
+
+from schemas.events import Event
+from sinks.changes import Change, Row
+
+Rows = Mapping[str, Sequence[Row]]
+Fold = Callable[[Sequence[Event], Rows], Sequence[Change]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Which rows a fold needs: those of ``table`` whose column ``by`` is the stream's id.
+
+    ``where`` is a fixed SQL condition that narrows them, such as ``known_to IS NULL``.
+    """
+
+    table: Table
+    by: str
+    where: str = "true"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """What :func:`sinks.transaction.apply` runs over ``clinical.events.v1``.
+
+    ``fold`` gets one stream's new events in order and the rows loaded for that stream by table
+    name; it returns changes of tables in ``owns`` and nothing else, and never reads a clock.
+    In loaded rows ids are strings and times aware datetimes, as in the changes.
+    """
+
+    name: str
+    reads: frozenset[str]
+    owns: tuple[Table, ...]
+    loads: tuple[Load, ...]
+    fold: Fold
+    fold_version: int = 1
+
+    def __post_init__(self) -> None:
+        assert all(load.table in self.owns for load in self.loads), "a fold loads only its own"

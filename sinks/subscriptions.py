@@ -1,0 +1,217 @@
+"""Subscriptions: how far a projection, the ledger or the relay is, in rows beside its rows."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import Connection
+
+from sinks.database import Database, Row, connect
+
+TAKEOVER_PATIENCE_S = 2.0  # how long a frozen owner may hold its row before it is ended
+OUTCOMES = ("applied", "duplicate", "ignored", "parked", "dead", "no_record")
+
+Place = tuple[str, int]  # topic, partition
+
+
+class Stale(Exception):  # noqa: N818  named for what is wrong
+    """Another owner has taken this partition: our epoch is older than the row's."""
+
+
+class Hole(Exception):  # noqa: N818  named for what is wrong
+    """The log goes on later than our position. ``expected`` is the offset we stand at."""
+
+    def __init__(self, message: str, *, expected: int, found: int) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.found = found
+
+
+class TopicReplaced(Exception):  # noqa: N818  named for what is wrong
+    """The topic isn't the one we were reading: it was deleted and made again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A partition of a subscription in our hands, under the epoch at which we took it."""
+
+    subscription_id: str
+    topic: str
+    partition: int
+    epoch: int
+    next_offset: int
+    last_position: int
+
+    @property
+    def name(self) -> str:
+        """As it stands in messages."""
+        return f"{self.subscription_id} {self.topic}/{self.partition}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a locked subscription stands."""
+
+    next_offset: int
+    last_position: int
+
+
+def take(
+    database: Database,
+    url: str,
+    subscription_id: str,
+    places: Sequence[Place],
+    *,
+    owner: str,
+    topic_ids: Mapping[str, str],
+) -> dict[Place, Held]:
+    """Become the owner of ``places``: raise each epoch, end a holder that doesn't let go.
+
+    A process frozen inside COPY keeps its row locked through every time-out of its own
+    session; only ending it frees the row (measured). Raises :class:`TopicReplaced` where a
+    topic's id differs from the one stored.
+    """
+    wanted = sorted(places)
+    arrays = ([topic for topic, _ in wanted], [partition for _, partition in wanted])
+    with database.connection() as connection, connection.transaction():
+        # One statement at a time waits here, and what it waits for is ended.
+        with _ending_holders(connection, url):
+            connection.execute(_ENSURE, (subscription_id, *arrays))
+            rows = connection.execute(_LOCK_ALL, (subscription_id, *arrays)).fetchall()
+        for row in rows:
+            known, now = row["topic_id"], topic_ids.get(row["topic"])
+            if known is not None and now is not None and known != now:
+                raise TopicReplaced(
+                    "the topic was deleted and made again since we read it; rebuild, "
+                    f"or restore it: {row['topic']}"
+                )
+        taken = connection.execute(
+            _TAKE,
+            (owner, *arrays, [topic_ids.get(topic) for topic in arrays[0]], subscription_id),
+        ).fetchall()
+    assert len(taken) == len(wanted), "every partition has its row"
+    return {
+        (row["topic"], row["partition"]): Held(
+            subscription_id=subscription_id,
+            topic=row["topic"],
+            partition=row["partition"],
+            epoch=row["epoch"],
+            next_offset=row["next_offset"],
+            last_position=row["last_position"],
+        )
+        for row in taken
+    }
+
+
+def lock(connection: Connection[Row], held: Held) -> Position:
+    """Lock the subscription for this transaction; :class:`Stale` if another one took it."""
+    row = connection.execute(_LOCK, (held.subscription_id, held.topic, held.partition)).fetchone()
+    if row is None or row["epoch"] != held.epoch:
+        raise Stale(f"another owner has taken it: {held.name}")
+    return Position(next_offset=row["next_offset"], last_position=row["last_position"])
+
+
+def move(
+    connection: Connection[Row],
+    held: Held,
+    *,
+    next_offset: int,
+    last_position: int,
+    counts: Mapping[str, int],
+) -> None:
+    """Move the position, counting what became of each offset passed (invariant 8)."""
+    moved = connection.execute(
+        _MOVE,
+        {
+            "subscription_id": held.subscription_id,
+            "topic": held.topic,
+            "partition": held.partition,
+            "epoch": held.epoch,
+            "next_offset": next_offset,
+            "last_position": last_position,
+            **{outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
+        },
+    ).rowcount
+    if moved != 1:
+        raise Stale(f"another owner has taken it: {held.name}")
+
+
+def skip(database: Database, held: Held, *, upto: int) -> int:
+    """Count offsets that hold no record (a transaction's control records) and pass them."""
+    with database.connection() as connection, connection.transaction():
+        position = lock(connection, held)
+        if upto <= position.next_offset:
+            return position.next_offset
+        move(
+            connection,
+            held,
+            next_offset=upto,
+            last_position=position.last_position,
+            counts={"no_record": upto - position.next_offset},
+        )
+    return upto
+
+
+@contextmanager
+def _ending_holders(connection: Connection[Row], url: str) -> Iterator[None]:
+    """While the block waits for a lock longer than our patience, end whoever holds it."""
+    waiting = connection.info.backend_pid
+    done = threading.Event()
+
+    def end_holders() -> None:
+        while not done.wait(TAKEOVER_PATIENCE_S):
+            try:
+                with connect(url, name="takeover") as other:
+                    other.execute(_END_HOLDERS, (waiting,))
+            except psycopg.Error:
+                continue  # the waiting statement has its own time-out and tells
+
+    watch = threading.Thread(target=end_holders, name="takeover", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watch.join()
+
+
+_ENSURE = """
+INSERT INTO subscriptions (subscription_id, topic, partition)
+SELECT %s, topic, partition FROM unnest(%s::text[], %s::int[]) AS wanted (topic, partition)
+ON CONFLICT DO NOTHING
+"""
+_LOCK_ALL = """
+SELECT topic, partition, topic_id FROM subscriptions
+WHERE subscription_id = %s
+  AND (topic, partition) IN (SELECT * FROM unnest(%s::text[], %s::int[]))
+ORDER BY topic, partition
+FOR UPDATE
+"""
+_TAKE = """
+UPDATE subscriptions SET
+    epoch = epoch + 1, topic_id = coalesce(wanted.topic_id, subscriptions.topic_id),
+    owner = %s, updated_at = now()
+FROM unnest(%s::text[], %s::int[], %s::text[]) AS wanted (topic, partition, topic_id)
+WHERE subscription_id = %s
+  AND subscriptions.topic = wanted.topic AND subscriptions.partition = wanted.partition
+RETURNING subscriptions.topic, subscriptions.partition, epoch, next_offset, last_position
+"""
+_LOCK = """
+SELECT epoch, next_offset, last_position FROM subscriptions
+WHERE subscription_id = %s AND topic = %s AND partition = %s
+FOR UPDATE
+"""
+_MOVE = """
+UPDATE subscriptions SET
+    next_offset = %(next_offset)s, last_position = %(last_position)s,
+    applied = applied + %(applied)s, duplicate = duplicate + %(duplicate)s,
+    ignored = ignored + %(ignored)s, parked = parked + %(parked)s, dead = dead + %(dead)s,
+    no_record = no_record + %(no_record)s, updated_at = now()
+WHERE subscription_id = %(subscription_id)s AND topic = %(topic)s AND partition = %(partition)s
+  AND epoch = %(epoch)s AND next_offset <= %(next_offset)s AND last_position <= %(last_position)s
+"""
+_END_HOLDERS = """
+SELECT pg_terminate_backend(holder) FROM unnest(pg_blocking_pids(%s)) AS holder
+"""
