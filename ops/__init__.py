@@ -1,0 +1,1 @@
+"""Operating the line: the command line, the embedded stack, workers, servers, lag."""
