@@ -1,0 +1,1 @@
+"""From a message as a feed sent it to drafts of events: pure, and replayable."""

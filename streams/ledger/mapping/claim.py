@@ -1,0 +1,77 @@
+"""Whom and which visit a message names: PID-3, PV1-19 or PID-18, and who attends."""
+
+from schemas.feeds import Feed
+from schemas.identity import Identifier
+from streams.ledger.mapping.facts import Claim, Unmappable
+from streams.ledger.mapping.message import Message, Segment
+
+# HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
+NOT_PERSONS = frozenset({"AN", "ANC", "AND", "ANT", "VN"})
+
+
+def claim(message: Message, patient: Segment, feed: Feed) -> Claim:
+    """The claim of a message; raises `Unmappable` ``no_patient`` without an identifier."""
+    identifiers = _persons(message, patient, feed)
+    if not identifiers:
+        raise Unmappable("no_patient", "PID-3 holds no identifier of a person")
+    return Claim(identifiers=identifiers, visit=_visit(message, patient, feed))
+
+
+def attending(message: Message, feed: Feed) -> Identifier | None:
+    """PV1-7's first repetition with an id (XCN.1) and its authority (XCN.9)."""
+    visit = message.segment("PV1")
+    for parts in visit.repetitions(7) if visit else ():
+        value = message.said(parts[0])
+        if value:
+            source = authority(message, part(parts, 9)) or feed.authority
+            return Identifier(value=value, authority=source)
+    return None
+
+
+def identifier(message: Message, parts: list[str], feed: Feed) -> Identifier | None:
+    """A CX: value (1), assigning authority (4) or the feed's own, type (5); None if empty."""
+    value = message.said(parts[0])
+    if not value:
+        return None
+    return Identifier(
+        value=value,
+        authority=authority(message, part(parts, 4)) or feed.authority,
+        type=message.said(part(parts, 5)) or "",
+    )
+
+
+def authority(message: Message, raw: str) -> str:
+    """An assigning authority (HD): its namespace, else its universal id, else empty."""
+    for piece in raw.split(message.delimiters.subcomponent, 2)[:2]:
+        value = message.said(piece.strip())
+        if value:
+            return value
+    return ""
+
+
+def part(parts: list[str], number: int) -> str:
+    """A component by its number, from 1; empty beyond the last."""
+    return parts[number - 1] if number <= len(parts) else ""
+
+
+def _persons(message: Message, patient: Segment, feed: Feed) -> tuple[Identifier, ...]:
+    """PID-3's identifiers of persons: the feed's preferred types first, then as they come."""
+    found = [identifier(message, parts, feed) for parts in patient.repetitions(3)]
+    persons = dict.fromkeys(one for one in found if one and one.type not in NOT_PERSONS)
+    types = feed.identifier_types
+    rank = {kind: number for number, kind in enumerate(types)}
+    return tuple(sorted(persons, key=lambda one: rank.get(one.type, len(types))))
+
+
+def _visit(message: Message, patient: Segment, feed: Feed) -> Identifier | None:
+    """PV1-19, else the account number PID-18, which some feeds use as one (rule T25)."""
+    visit = message.segment("PV1")
+    for parts in visit.repetitions(19) if visit else ():
+        found = identifier(message, parts, feed)
+        if found:
+            return found
+    for parts in patient.repetitions(18):
+        found = identifier(message, parts, feed)
+        if found:
+            return Identifier(value=found.value, authority=found.authority, type="AN")
+    return None

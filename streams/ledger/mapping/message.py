@@ -1,0 +1,220 @@
+"""A lazy reader of one HL7 v2 message: only the segments and fields asked for are taken apart.
+
+Sources: HL7 v2.8 chapter 2, 2.5 to 2.8 (delimiters, escapes, null), and what feeds really send:
+any line end, odd or missing delimiters, a field broken over lines, segment ids in lower case.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from streams.ledger.mapping import charsets
+from streams.ledger.mapping.facts import Unmappable
+
+NULL = '""'
+"""HL7's null: the sender says that there is no value (an empty field says nothing)."""
+
+_STANDARD = "^~\\&"
+_NEVER = "\ufffe"  # no character (Unicode 23.7), for a delimiter that a feed can't have
+_FRAME = "\x0b\x1c\r\n \t\x00\ufeff"
+_MARKS = ("\x0b", "\x1c")  # MLLP's, where they were left inside
+_HEADER = re.compile(r"(?:^|[\r\n\x0b])MSH(?=[^A-Za-z0-9\s])")
+_DELIMITERS_MAX = 6  # four, v2.7's truncation character, and one doubled backslash
+FIELD_CHARACTERS_MAX = 65_536  # HL7's longest text (v2.5, 2.A.77); an event must fit its topic
+REPETITIONS_MAX = 100  # nobody has more names, numbers or identifiers
+_ESCAPED_MAX = 256  # the longest escape sequence that is looked at: 127 bytes in hexadecimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delimiters:
+    """MSH-1 and MSH-2: one character each."""
+
+    field: str
+    component: str
+    repetition: str
+    escape: str
+    subcomponent: str
+
+
+class Message:
+    """One message; lines of ``text`` end in CR. Its segments are found when it is made."""
+
+    __slots__ = ("_codec", "_first", "_lines", "delimiters", "text")
+
+    def __init__(self, text: str, *, codec: str = "utf_8") -> None:
+        """Take normal text that begins with MSH; raises `Unmappable`. See `parse`."""
+        self.text = text
+        self.delimiters = _delimiters(text)
+        self._codec = codec
+        self._first: dict[str, Segment | None] = {}
+        self._lines: dict[str, list[str]] = _lines(text, self.delimiters.field)
+
+    def segment(self, name: str) -> "Segment | None":
+        """The first segment of that name."""
+        if name not in self._first:
+            lines = self._lines.get(name)
+            self._first[name] = Segment(self, lines[0]) if lines else None
+        return self._first[name]
+
+    def segments(self, name: str) -> list["Segment"]:
+        """All segments of that name, in order."""
+        return [Segment(self, line) for line in self._lines.get(name, ())]
+
+    def resolve(self, raw: str) -> str:
+        """``raw`` with its escape sequences resolved; unknown ones stay as they are."""
+        if self.delimiters.escape not in raw:
+            return raw
+        return _escapes(self.delimiters.escape).sub(self._escaped, raw)
+
+    def said(self, raw: str) -> str | None:
+        """None if nothing is said, the empty string for HL7's null, else the resolved text."""
+        if not raw:
+            return None
+        return "" if raw == NULL else self.resolve(raw).strip() or None
+
+    def _escaped(self, match: re.Match[str]) -> str:
+        """The character or bytes that one escape sequence stands for."""
+        code, marks = match.group(1), self.delimiters
+        known = {
+            "F": marks.field, "S": marks.component, "T": marks.subcomponent,
+            "R": marks.repetition, "E": marks.escape, ".br": "\n",
+        }.get(code)  # fmt: skip
+        if known is not None and known != _NEVER:
+            return known
+        if code[:1] == "X":
+            try:
+                text = bytes.fromhex(code[1:]).decode(self._codec)
+            except ValueError:
+                return match.group()
+            if text and "\0" not in text:
+                return text
+        return match.group()
+
+
+class Segment:
+    """One segment, split into fields. Fields, components and repetitions count from 1."""
+
+    __slots__ = ("_fields", "_message")
+
+    def __init__(self, message: Message, line: str) -> None:
+        self._message = message
+        fields = line.split(message.delimiters.field)
+        if fields[0].upper() == "MSH":  # MSH-1 is the field separator itself
+            fields.insert(1, message.delimiters.field)
+        self._fields = fields
+
+    def field(self, number: int) -> str:
+        """The field as sent, without surrounding white space; empty beyond the last."""
+        fields = self._fields
+        text = fields[number].strip() if number < len(fields) else ""
+        if len(text) > FIELD_CHARACTERS_MAX:
+            raise Unmappable("structure", "a field that is read is too long")
+        return text
+
+    def repetitions(self, number: int) -> list[list[str]]:
+        """The field's repetitions, each as its components, as sent."""
+        raw, marks = self.field(number), self._message.delimiters
+        if not raw:
+            return []
+        repetitions = raw.split(marks.repetition)
+        if len(repetitions) > REPETITIONS_MAX:
+            raise Unmappable("structure", "a field that is read repeats too often")
+        return [
+            [component.strip() for component in repetition.split(marks.component)]
+            for repetition in repetitions
+        ]
+
+    def component(self, number: int, component: int = 1) -> str:
+        """One component of the field's first repetition, as sent."""
+        raw, marks = self.field(number), self._message.delimiters
+        components = raw.split(marks.repetition, 1)[0].split(marks.component, component)
+        return components[component - 1].strip() if component <= len(components) else ""
+
+    def said(self, number: int, component: int = 1) -> str | None:
+        """What a component says: None nothing, empty null, else its text (rule T21)."""
+        return self._message.said(self.component(number, component))
+
+
+def parse(body: bytes, *, charset: str | None = None) -> Message:
+    """Read the bytes between two MLLP marks; ``charset`` is the feed's own, if it has one.
+
+    What stands before the MSH is no part of the message. Raises `Unmappable`: ``charset``,
+    ``no_header``, or ``structure`` where there are two messages or a NUL.
+    """
+    text, codec = charsets.decode(body, charset)
+    text = text.strip(_FRAME)
+    if not text.startswith("MSH"):
+        found = _HEADER.search(text)
+        if found is None:
+            raise Unmappable("no_header", "no line begins with MSH")
+        text = text[found.end() - 3 :]
+    if "\0" in text:
+        raise Unmappable("structure", "a NUL is inside the message")
+    for mark in _MARKS:
+        if mark in text:
+            text = text.replace(mark, "\r")
+    if "\n" in text:
+        text = text.replace("\r\n", "\r").replace("\n", "\r")
+    return Message(text, codec=codec)
+
+
+def _delimiters(text: str) -> Delimiters:
+    """MSH-1 and MSH-2; where a feed leaves some out, the standard ones stand in."""
+    field = text[3:4]
+    if not field or field.isalnum() or field.isspace():
+        raise Unmappable("no_header", "MSH-1 is no field separator")
+    encoding = text[4:64].partition("\r")[0].partition(field)[0].rstrip()
+    return _encoding(field, encoding)
+
+
+@lru_cache(maxsize=64)
+def _encoding(field: str, encoding: str) -> Delimiters:
+    """Delimiters of a header; few are ever seen, so they are remembered."""
+    if len(encoding) > _DELIMITERS_MAX or any(mark.isalnum() for mark in encoding):
+        raise Unmappable("no_header", "MSH-2 holds no delimiters")
+    if encoding[2:4] == "\\\\":  # an escape character that somebody escaped
+        encoding = encoding[:3] + encoding[4:]
+    marks = encoding[:4] + _STANDARD[len(encoding[:4]) :]
+    taken = [field]
+    for mark in marks:
+        taken.append(_NEVER if mark in taken else mark)
+    _, component, repetition, escape, subcomponent = taken
+    return Delimiters(
+        field=field, component=component, repetition=repetition,
+        escape=escape, subcomponent=subcomponent,
+    )  # fmt: skip
+
+
+def _lines(text: str, field: str) -> dict[str, list[str]]:
+    """Segments by id in upper case; a line without an id continues the one before."""
+    found: dict[str, list[str]] = {}
+    broken: list[tuple[list[str], int, list[str]]] = []  # joined at the end: adding is quadratic
+    last: list[str] = []
+    for line in text.split("\r"):
+        name = line[:3]
+        if (line[3:4] == field or (line == name and line.isupper())) and _names(name):
+            last = found.setdefault(name.upper(), [])
+            last.append(line)
+        elif line:
+            if not broken or broken[-1][0] is not last or broken[-1][1] != len(last):
+                broken.append((last, len(last), []))
+            broken[-1][2].append(line)
+    for lines, number, more in broken:
+        lines[number - 1] = "\n".join((lines[number - 1], *more))
+    if len(found["MSH"]) > 1:
+        raise Unmappable("structure", "more than one MSH in one message")
+    return found
+
+
+@lru_cache(maxsize=256)
+def _names(text: str) -> bool:
+    """Whether three characters are a segment id: ``PV1`` or ``pv1``, but not ``May``."""
+    one_case = text in {text.upper(), text.lower()}
+    return one_case and text.isascii() and text.isalnum() and text[0].isalpha()
+
+
+@lru_cache(maxsize=64)
+def _escapes(escape: str) -> re.Pattern[str]:
+    """What an escape sequence looks like with this escape character."""
+    mark = re.escape(escape)
+    return re.compile(f"{mark}([^{mark}]{{1,{_ESCAPED_MAX}}}){mark}")

@@ -1,0 +1,123 @@
+"""How HL7's times (TS, DTM) become moments on the one time line (rule T22).
+
+A time without an offset is in the feed's zone. Of a local time that comes twice (clocks go
+back) the first is taken; one that never was (clocks go forward) is shifted by the jump: 01:30
+in the spring gap of London is 02:30 summer time. Precision stays: ``20240229`` is a day, whose
+moment is its local start.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+Precision = Literal["year", "month", "day", "hour", "minute", "second", "fraction"]
+
+# A person born before the first or an event after the last is a typing error.
+YEAR_MIN, YEAR_MAX = 1850, 2200
+# Real offsets lie between -12:00 and +14:00.
+OFFSET_MINUTES_MIN, OFFSET_MINUTES_MAX = -12 * 60, 14 * 60
+TEXT_CHARACTERS_MAX = 48  # 14 digits, a long fraction and an offset; longer is no time
+MOMENTS_KEPT = 4096  # a message says the same time two to four times; some 1 MB when full
+
+_TIME = re.compile(r"([0-9]{4,14})(?:\.([0-9]*))?\s*(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_BY_DIGITS: dict[int, Precision] = {
+    4: "year", 6: "month", 8: "day", 10: "hour", 12: "minute", 14: "second",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time as a feed gave it: ``at`` in UTC, how precise it is, the sender's text."""
+
+    at: datetime
+    precision: Precision
+    text: str
+
+    @property
+    def micros(self) -> int:
+        """Microseconds since 1970 in UTC, as events carry them."""
+        return (self.at - _EPOCH) // _MICROSECOND
+
+
+@lru_cache(maxsize=MOMENTS_KEPT)
+def moment(text: str, zone: ZoneInfo) -> Moment | None:
+    """Read a TS's first component, or return None if it is no time.
+
+    An odd number of digits is read as far as it goes in pairs, as is an hour, minute or second
+    out of range; a month or day out of range, an absurd offset or other text make it no time.
+    """
+    if len(text) > TEXT_CHARACTERS_MAX:
+        return None
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    digits, fraction, offset = match.groups()
+    read = _local(digits, fraction)
+    if read is None:
+        return None
+    local, precision = read
+    if offset is None:
+        return Moment(local.replace(tzinfo=zone).astimezone(UTC), precision, text)
+    shift = _offset(offset)
+    if shift is None:
+        return None
+    return Moment(local.replace(tzinfo=shift).astimezone(UTC), precision, text)
+
+
+def day(text: str) -> str | None:
+    """A birth date as ``YYYY-MM-DD``, ``YYYY-MM`` or ``YYYY``, as far as it is given.
+
+    A time after it and its zone are left out: a birth date is that date in every zone.
+    """
+    match = _TIME.fullmatch(text) if len(text) <= TEXT_CHARACTERS_MAX else None
+    read = match and _local(match.group(1)[:8], None)
+    if not read:
+        return None
+    local, precision = read
+    length = {"year": 4, "month": 7}.get(precision, 10)
+    return local.date().isoformat()[:length]
+
+
+def _local(digits: str, fraction: str | None) -> tuple[datetime, Precision] | None:
+    """The local time and its precision, read as far as it is valid; None if no date."""
+    used = len(digits) & ~1
+    year = int(digits[:4])
+    month = int(digits[4:6]) if used >= 6 else 1
+    of_month = int(digits[6:8]) if used >= 8 else 1
+    clock = [0, 0, 0, 0]
+    for place, limit in enumerate((24, 60, 60)):
+        end = 10 + 2 * place
+        if used < end:
+            break
+        clock[place] = int(digits[end - 2 : end])
+        if clock[place] >= limit:
+            clock[place] = 0
+            used = end - 2
+            break
+    precision = _BY_DIGITS[used]
+    if used == 14 and fraction:
+        clock[3] = int(fraction[:6].ljust(6, "0"))
+        precision = "fraction"
+    if not YEAR_MIN <= year <= YEAR_MAX:
+        return None
+    try:
+        hour, minute, second, micros = clock
+        return datetime(year, month, of_month, hour, minute, second, micros), precision
+    except ValueError:
+        return None
+
+
+def _offset(text: str) -> timezone | None:
+    """``Z``, ``+0100`` or ``+01:00`` as a zone; None if no place on Earth has it."""
+    if text == "Z":
+        return UTC
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    total = (hours * 60 + minutes) * (-1 if text[0] == "-" else 1)
+    if minutes > 59 or not OFFSET_MINUTES_MIN <= total <= OFFSET_MINUTES_MAX:
+        return None
+    return timezone(timedelta(minutes=total))

@@ -1,0 +1,62 @@
+"""Every real message is mapped, ignored or refused, and mapped wherever it says enough."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from streams.ledger.mapping.facts import Facts, Unmappable
+from streams.ledger.mapping.message import parse
+from streams.ledger.mapping.table import RULES
+
+MESSAGES_MIN = 500  # far fewer would mean that the corpus was split wrongly
+_BEGINS = re.compile(rb"(?:^|(?<=[\r\n\x0b]))(?=MSH[^A-Za-z0-9\s])")
+
+
+def messages(corpus):
+    """Every message of the corpus, by simple splitting at MSH."""
+    for file in sorted((corpus / "hl7v2").rglob("*")):
+        if file.is_file():
+            yield from (part for part in _BEGINS.split(file.read_bytes()) if part.strip())
+
+
+def outcome(mapped, body):
+    try:
+        result = mapped(body)
+    except Unmappable as dead:
+        return f"dead: {dead.cause}"
+    return "facts" if isinstance(result, Facts) else "ignored"
+
+
+def test_every_real_message_has_an_outcome(corpus, mapped):
+    counts = Counter(outcome(mapped, body) for body in messages(corpus))
+    assert counts.total() >= MESSAGES_MIN
+    assert counts["facts"] > 0
+    assert counts["ignored"] > 0
+
+
+def test_every_adt_that_names_patient_and_visit_is_mapped(corpus, mapped):
+    checked = 0
+    for body in messages(corpus):
+        try:
+            message = parse(body)
+        except Unmappable:
+            continue
+        header, patients, visit = (
+            message.segment("MSH"), message.segments("PID"), message.segment("PV1"),
+        )  # fmt: skip
+        kind = (header.component(9), header.component(9, 2))
+        if kind[0] != "ADT" or kind[1] not in RULES or len(patients) != 1 or visit is None:
+            continue
+        if patients[0].said(3) and visit.said(19):
+            assert outcome(mapped, body) == "facts"
+            checked += 1
+    assert checked > 0
+
+
+def test_the_simulators_journeys_are_mapped_or_ignored(corpus, mapped):
+    file = corpus / "hl7v2/google+simhospital/journeys_utc.hl7"
+    if not file.is_file():
+        pytest.skip("no simulator journeys in this corpus")
+    bodies = [part for part in _BEGINS.split(file.read_bytes()) if part.strip()]
+    assert {outcome(mapped, body) for body in bodies} == {"facts", "ignored"}
