@@ -101,6 +101,12 @@ def append(
     return reached
 
 
+def ensure_partitions(database: Database, topic: str, partitions: int) -> None:
+    """Make the rows whose locks order an output topic's partitions; those there stay."""
+    with database.connection() as connection:
+        connection.execute(_ENSURE_PARTITIONS, (topic, partitions))
+
+
 def _append(
     database: Database, held: Held, batch: Sequence[Entry], *, topic: str, line: sealing.Key
 ) -> int:
@@ -349,3 +355,8 @@ ORDER BY partition
 FOR UPDATE
 """
 _HEAD = "UPDATE partitions SET next_seq = %s WHERE topic = %s AND partition = %s"
+_ENSURE_PARTITIONS = """
+INSERT INTO partitions (topic, partition)
+SELECT %s, n FROM generate_series(0, %s - 1) AS n
+ON CONFLICT DO NOTHING
+"""

@@ -30,6 +30,7 @@ class Projection:
 
     ``fold`` gets one stream's new events in order and the rows loaded for that stream by table
     name; it returns changes of tables in ``owns`` and nothing else, and never reads a clock.
+    ``notify`` is the channel on which a relay waits for the rows.
     In loaded rows ids are strings and times aware datetimes, as in the changes.
     """
 
@@ -39,6 +40,7 @@ class Projection:
     loads: tuple[Load, ...]
     fold: Fold
     fold_version: int = 1
+    notify: str | None = None
 
     def __post_init__(self) -> None:
         assert all(load.table in self.owns for load in self.loads), "a fold loads only its own"

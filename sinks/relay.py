@@ -1,14 +1,21 @@
 """What a relay reads and moves: rows after its position, under a lease that one process holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from sinks.database import Database, Row, for_tenants
 from sinks.subscriptions import Held, Stale
+from sinks.tenancy import tenants
 
 LEASE_SECONDS = 10  # how long the partitions of a dead relay wait for another
+
+
+class RowsMissing(Exception):  # noqa: N818  named for what is wrong
+    """The table has a hole in its positions: a broken invariant, nothing to publish past."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,34 +72,36 @@ def read(
     held: Held,
     *,
     after: int,
-    tenants: Sequence[str],
     limit: int,
 ) -> list[Row]:
-    """Rows after a position, in order; a position's rows come all or not at all.
+    """Rows after a position, in order, of all tenants; a position's rows come all or not at all.
 
-    Raises nothing of its own; an empty list means that everything is published.
+    An empty list means that everything is published. :class:`RowsMissing` where a source whose
+    positions have one row each shows a hole.
     """
     names = SQL(", ").join(map(Identifier, source.columns))
     statement = SQL(_READ).format(columns=names, table=Identifier(source.table))
-    with database.connection() as connection, connection.transaction():
-        for_tenants(connection, list(tenants))
+    with _seeing_all(database) as connection:
         rows = connection.execute(statement, (held.partition, after, limit)).fetchall()
-    if len(rows) < limit or source.unique:
+    if source.unique:
+        if rows and rows[-1]["partition_seq"] != after + len(rows):
+            raise RowsMissing(f"positions without a row after {after}: {held.name}")
+        return rows
+    if len(rows) < limit:
         return rows
     last = rows[-1]["partition_seq"]
     whole = [row for row in rows if row["partition_seq"] != last]
     if whole:
         return whole
-    return read(database, source, held, after=after, tenants=tenants, limit=limit * 2)
+    return read(database, source, held, after=after, limit=limit * 2)
 
 
-def head(database: Database, source: Source, partition: int, tenants: Sequence[str]) -> int:
+def head(database: Database, source: Source, partition: int) -> int:
     """The highest position that the table holds for a partition; 0 before the first."""
     statement = SQL(
         "SELECT coalesce(max(partition_seq), 0) AS head FROM {} WHERE partition = %s"
     ).format(Identifier(source.table))
-    with database.connection() as connection, connection.transaction():
-        for_tenants(connection, list(tenants))
+    with _seeing_all(database) as connection:
         row = connection.execute(statement, (partition,)).fetchone()
     assert row is not None, "an aggregate has one row"
     return int(row["head"])
@@ -106,6 +115,37 @@ def move(database: Database, held: Held, *, to: int) -> None:
         ).rowcount
     if moved != 1:
         raise Stale(f"another relay has taken it: {held.name}")
+
+
+@contextmanager
+def listening(database: Database, channel: str) -> Iterator[Callable[[float], None]]:
+    """Listen to a channel; the function given waits for a notice, at most so many seconds."""
+    with database.connection() as connection:
+        connection.autocommit = True
+        try:
+            connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+            yield lambda seconds: _wait(connection, seconds)
+        finally:
+            if not connection.closed:
+                connection.execute("UNLISTEN *")
+                connection.autocommit = False
+
+
+def _wait(connection: Connection[Row], seconds: float) -> None:
+    for _ in connection.notifies(timeout=seconds, stop_after=1):
+        return
+
+
+@contextmanager
+def _seeing_all(database: Database) -> Iterator[Connection[Row]]:
+    """A transaction of one snapshot that sees every tenant there is in that snapshot.
+
+    Were the tenants of an older one, rows of a new tenant would be passed over for ever.
+    """
+    with database.connection() as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        for_tenants(connection, tenants(connection))
+        yield connection
 
 
 _ENSURE = """

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
@@ -48,9 +48,19 @@ class Secrets:
         return "Secrets(…)"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapped:
+    """A tenant's key as it is stored."""
+
+    tenant_id: UUID
+    purpose: str
+    version: int
+    wrapped: bytes
+
+
 def tenants(connection: Connection[Row]) -> list[UUID]:
-    """The ids of the active tenants."""
-    rows = connection.execute("SELECT active_tenants() AS id").fetchall()
+    """The ids of all tenants, suspended ones too: their rows stand among the others."""
+    rows = connection.execute("SELECT tenant_ids() AS id").fetchall()
     return [UUID(row["id"]) for row in rows]
 
 
@@ -61,25 +71,35 @@ def feeds(connection: Connection[Row], of: Collection[UUID] | Collection[str]) -
     return [Listened(feed=_feed(row), port=row["port"]) for row in rows]
 
 
-def keys(
-    connection: Connection[Row], of: Collection[UUID] | Collection[str], root: Root
-) -> dict[UUID, Keys]:
-    """The tenants' keys, unwrapped; raises ``EnvelopeInvalid`` under another root key."""
+def wrapped_keys(
+    connection: Connection[Row], of: Collection[UUID] | Collection[str]
+) -> list[Wrapped]:
+    """The tenants' keys as they are stored: sealed by the root key."""
     for_tenants(connection, of)
     rows = connection.execute("SELECT tenant_id, purpose, version, wrapped FROM tenant_keys")
+    return [
+        Wrapped(
+            tenant_id=UUID(row["tenant_id"]), purpose=row["purpose"],
+            version=row["version"], wrapped=row["wrapped"],
+        )
+        for row in rows.fetchall()
+    ]  # fmt: skip
+
+
+def unwrap(wrapped: Collection[Wrapped], root: Root) -> dict[UUID, Keys]:
+    """The tenants' keys, opened; raises ``EnvelopeInvalid`` under another root key."""
     data: dict[UUID, dict[int, Key]] = {}
     identity: dict[UUID, bytes] = {}
-    for row in rows.fetchall():
-        tenant = UUID(row["tenant_id"])
+    for each in wrapped:
         hit("keys: unwrap")
         secret = root.unwrap(
-            row["wrapped"], tenant=tenant, purpose=row["purpose"], version=row["version"]
+            each.wrapped, tenant=each.tenant_id, purpose=each.purpose, version=each.version
         )
-        if row["purpose"] == "identity":
-            identity[tenant] = secret
+        if each.purpose == "identity":
+            identity[each.tenant_id] = secret
         else:
-            key = Key.of(secret, version=row["version"], scope=Scope.TENANT)
-            data.setdefault(tenant, {})[row["version"]] = key
+            key = Key.of(secret, version=each.version, scope=Scope.TENANT)
+            data.setdefault(each.tenant_id, {})[each.version] = key
     return {
         tenant: Keys(tenant_id=tenant, data=data[tenant], identity=secret)
         for tenant, secret in identity.items()
@@ -107,16 +127,22 @@ def create_tenant(
 
 
 def create_feed(
-    database: Database, tenant_id: UUID, name: str, settings: Mapping[str, Any]
+    database: Database,
+    tenant_id: UUID,
+    name: str,
+    *,
+    feed_id: UUID,
+    settings: Mapping[str, Any],
 ) -> None:
-    """Create a feed; does nothing if the tenant has one of this name."""
+    """Create a feed with these settings; does nothing if the tenant has one of this name."""
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, [tenant_id])
-        connection.execute(
+        created = connection.execute(
             "INSERT INTO feeds (id, tenant_id, name) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-            (uuid4(), tenant_id, name),
+            (feed_id, tenant_id, name),
         )
-        _update(connection, tenant_id, name, settings)
+        if created.rowcount:
+            _update(connection, tenant_id, name, settings)
 
 
 def set_feed(database: Database, tenant_id: UUID, name: str, settings: Mapping[str, Any]) -> None:

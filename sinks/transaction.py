@@ -105,6 +105,10 @@ def _apply(
                 last_position=work.last_position,
                 counts=work.counts,
             )
+            if projection.notify is not None and work.streams:
+                connection.execute(
+                    "SELECT pg_notify(%s, %s)", (projection.notify, str(held.partition))
+                )
             hit("sink: moved")
         hit("sink: committed")
     return work.next_offset

@@ -256,14 +256,14 @@ CREATE POLICY worker ON tenant_keys TO wt_worker
 CREATE POLICY app ON tenant_keys TO wt_app
     USING (tenant_id = nullif(current_setting('wt.tenant', true), '')::uuid);
 
--- Workers ask which tenants there are before they can name them.
+-- Workers ask which tenants there are before they can name them; suspended ones have rows too.
 GRANT CREATE ON SCHEMA public TO wt_definer;
-CREATE FUNCTION active_tenants() RETURNS SETOF uuid
+CREATE FUNCTION tenant_ids() RETURNS SETOF uuid
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'SELECT id FROM public.tenants WHERE is_active ORDER BY id';
-ALTER FUNCTION active_tenants() OWNER TO wt_definer;
-REVOKE ALL ON FUNCTION active_tenants() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION active_tenants() TO wt_worker;
+    AS 'SELECT id FROM public.tenants ORDER BY id';
+ALTER FUNCTION tenant_ids() OWNER TO wt_definer;
+REVOKE ALL ON FUNCTION tenant_ids() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tenant_ids() TO wt_worker;
 REVOKE CREATE ON SCHEMA public FROM wt_definer;
 
 -- An update that names another bed than we know (rule T8): a question over facts, not an event.

@@ -1,0 +1,97 @@
+"""Who we are to the database and which keys we hold: URLs by role, the root key, schema ids."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from ops.settings import Settings
+from schemas.codec import Ids, IdsInvalid
+from schemas.registry import Registry, RegistryAway
+from schemas.sealing import Root
+from sinks.database import as_role
+from sinks.roles import LOGINS
+
+
+class NotConfigured(Exception):  # noqa: N818  named for what is wrong
+    """Something that a command needs isn't set or isn't up; the message says what to do."""
+
+
+def admin_url(settings: Settings) -> str:
+    """The login that may create roles and databases: the superuser, or DATABASE_URL's own."""
+    if settings.postgres is not None:
+        return settings.postgres.superuser_url()
+    if settings.database_url is None:
+        raise NotConfigured("no database is up or named (hint: wardtrail up, or DATABASE_URL)")
+    return settings.database_url
+
+
+def role_url(settings: Settings, role: str) -> str:
+    """The database as ``wt_migrate``, ``wt_worker`` or ``wt_app``."""
+    assert role in LOGINS, f"not a login: {role}"
+    if settings.database_url is None:
+        raise NotConfigured("no database is up or named (hint: wardtrail up, or DATABASE_URL)")
+    return as_role(settings.database_url, role, passwords(settings)[role])
+
+
+def passwords(settings: Settings) -> dict[str, str]:
+    """The logins' passwords: made once, kept in the home, readable by its owner alone."""
+    file = settings.home / "roles.json"
+    try:
+        loaded: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        loaded = {}
+    missing = [role for role in LOGINS if role not in loaded]
+    if missing:
+        loaded |= {role: secrets.token_urlsafe(24) for role in missing}
+        write_private(file, json.dumps(loaded, indent=2))
+    return loaded
+
+
+def root(settings: Settings) -> Root:
+    """The root key, from its file: 64 hexadecimal digits."""
+    try:
+        text = settings.root_key.read_text(encoding="ascii").strip()
+        return Root(bytes.fromhex(text))
+    except FileNotFoundError:
+        raise NotConfigured(
+            f"no root key (hint: wardtrail up makes one, or WARDTRAIL_ROOT_KEY_FILE): "
+            f"{settings.root_key}"
+        ) from None
+    except ValueError:
+        raise NotConfigured(
+            f"the root key is not 64 hexadecimal digits: {settings.root_key}"
+        ) from None
+
+
+def bootstrap_servers(settings: Settings) -> str:
+    """Where the brokers are."""
+    if settings.kafka_bootstrap_servers is None:
+        raise NotConfigured("no broker is up or named (hint: wardtrail up)")
+    return settings.kafka_bootstrap_servers
+
+
+def schema_ids(settings: Settings) -> Ids:
+    """The registry's ids of our schemas; while it is away, as they were when last asked."""
+    file = settings.home / "schema-ids.json"
+    if settings.schema_registry_url is None:
+        raise NotConfigured("no registry is up or named (hint: wardtrail up)")
+    try:
+        ids = Registry(settings.schema_registry_url).lookup()
+    except RegistryAway as away:
+        try:
+            return Ids.loads(file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, IdsInvalid):
+            raise away from None
+    write_private(file, ids.dumps())
+    return ids
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file whole or not at all, for its owner's eyes."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f"{file.name}.{os.getpid()}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    fresh.replace(file)

@@ -1,0 +1,114 @@
+"""The server process: HL7 v2 over MLLP, and health and counters over HTTP."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from aiohttp import web
+
+from ops import access, logs
+from ops.feeds import LocalFeeds
+from ops.settings import Settings
+from producers.connection import Limits
+from producers.publisher import KafkaPublisher
+from producers.server import Server
+from schemas.codec import Codec
+from sinks.database import Database
+
+CLOSE_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the HTTP port tells; nothing of any patient."""
+
+    server: Server
+    publisher: KafkaPublisher
+    feeds: LocalFeeds
+    mllp_port: int
+
+    def app(self) -> web.Application:
+        """The routes: ``/health/live``, ``/health/ready``, ``/metrics``."""
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/health/live", self.live)
+        app.router.add_get("/health/ready", self.ready)
+        app.router.add_get("/metrics", self.metrics)
+        return app
+
+    async def live(self, _: web.Request) -> web.Response:
+        """The process answers."""
+        return web.json_response({"status": "live"})
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """The intake takes messages: it listens, and knows whose they are."""
+        feed = self.feeds.by_port(self.mllp_port)
+        ready = self.server.accepting and feed is not None
+        status = {"status": "ready" if ready else "not ready", "feed": feed and feed.name}
+        return web.json_response(status, status=200 if ready else 503)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Counters in the Prometheus text format."""
+        counters = {
+            "intake": self.server.counters.snapshot(),
+            "publisher": asdict(self.publisher.counters),
+        }
+        lines = [line for name, values in counters.items() for line in _lines(name, values)]
+        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    logs.configure(settings.log_level)
+    database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=2)
+    feeds = LocalFeeds(
+        database,
+        access.root(settings),
+        settings.home / "feeds.json",
+        default_port=settings.mllp_port,
+    )
+    feeds.start()
+    try:
+        asyncio.run(_serve(settings, feeds))
+    finally:
+        feeds.stop()
+        database.close()
+    return 0
+
+
+async def _serve(settings: Settings, feeds: LocalFeeds) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    limits = Limits(
+        frame_bytes=settings.mllp_frame_bytes,
+        connections=settings.mllp_connections,
+        idle_seconds=settings.mllp_idle_seconds,
+        frame_seconds=settings.mllp_read_seconds,
+    )
+    codec = Codec(access.schema_ids(settings))
+    async with KafkaPublisher(access.bootstrap_servers(settings)) as publisher:
+        server = Server(feeds=feeds, publisher=publisher, codec=codec, limits=limits)
+        port = await server.listen(settings.mllp_host, settings.mllp_port)
+        health = Health(server, publisher, feeds, port)
+        runner = web.AppRunner(health.app(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+        logger.info("serving: MLLP on port %d, HTTP on port %d", port, settings.http_port)
+        await stop.wait()
+        await server.close(CLOSE_SECONDS)
+        await runner.cleanup()
+
+
+def _lines(group: str, values: Mapping[str, int]) -> list[str]:
+    """One line for each number; ``answered: AA`` is the counter ``answered`` of kind ``AA``."""
+    lines = []
+    for name, value in sorted(values.items()):
+        counter, _, kind = name.partition(": ")
+        label = f'{{kind="{kind}"}}' if kind else ""
+        lines.append(f"wardtrail_{group}_{counter}{label} {value}")
+    return lines

@@ -1,0 +1,247 @@
+"""Workers: one process for each processor, restarted when it crashes, within bounds."""
+
+import ctypes
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ops import access, logs
+from ops.settings import Settings
+from schemas.codec import Codec
+from sinks.database import Database
+from streams import app as apps
+from streams import publications
+from streams.ledger.processor import Ledger
+from streams.ownership import Ownership
+from streams.ports import Processor
+from streams.projector import Projector
+from streams.read_models import PROJECTIONS
+from streams.relay import Publication, Relay
+from streams.trajectory import PROJECTION
+
+RESTARTS_MAX = 20  # within the window; a processor that crashes faster needs a person
+RESTART_WINDOW_SECONDS = 300.0
+RESTART_SECONDS = (0.2, 10.0)
+STOP_SECONDS = 30.0  # a transaction under way may take its statement's time-out
+_PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every processor of a process shares."""
+
+    settings: Settings
+    database: Database
+    codec: Codec
+    owner: str
+
+    def ownership(self, *subscriptions: str) -> Ownership:
+        """The ownership of a processor's subscriptions."""
+        return Ownership(
+            database=self.database,
+            url=access.role_url(self.settings, "wt_worker"),
+            subscriptions=subscriptions,
+            bootstrap_servers=access.bootstrap_servers(self.settings),
+            owner=self.owner,
+        )
+
+    def relay(self, publication: Publication) -> Relay:
+        """A relay of this process."""
+        return Relay(
+            publication=publication,
+            database=self.database,
+            bootstrap_servers=access.bootstrap_servers(self.settings),
+            partitions=self.settings.partitions,
+            owner=self.owner,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A processor with the relays that publish what it writes."""
+
+    processor: Processor
+    relays: tuple[Relay, ...] = ()
+
+
+def _ledger(parts: Parts) -> Built:
+    processor = Ledger(
+        database=parts.database, ownership=parts.ownership("ledger"),
+        codec=parts.codec, root=access.root(parts.settings),
+    )  # fmt: skip
+    return Built(processor, (parts.relay(publications.clinical_events(parts.codec)),))
+
+
+def _read_models(parts: Parts) -> Built:
+    return Built(
+        Projector(
+            name="read-models", projections=PROJECTIONS, database=parts.database,
+            ownership=parts.ownership(*(each.name for each in PROJECTIONS)),
+            codec=parts.codec, root=access.root(parts.settings),
+        )
+    )  # fmt: skip
+
+
+def _trajectory(parts: Parts) -> Built:
+    processor = Projector(
+        name="trajectory", projections=(PROJECTION,), database=parts.database,
+        ownership=parts.ownership(PROJECTION.name),
+        codec=parts.codec, root=access.root(parts.settings),
+    )  # fmt: skip
+    return Built(processor, (parts.relay(publications.trajectory_points(parts.codec)),))
+
+
+PROCESSORS: Mapping[str, Callable[[Parts], Built]] = {
+    "ledger": _ledger,
+    "read-models": _read_models,
+    "trajectory": _trajectory,
+}
+
+
+def run(settings: Settings, names: Sequence[str] = (), *, in_one: bool = False) -> int:
+    """Run processors until a signal; return the exit code.
+
+    Each in a process of its own, restarted when it crashes; or all in this process.
+    """
+    chosen = tuple(names) or tuple(PROCESSORS)
+    if in_one:
+        return _run_here(settings, chosen)
+    return Supervisor(settings=settings, names=chosen).run()
+
+
+def _run_here(settings: Settings, names: Sequence[str]) -> int:
+    """The processors of this process, with their relays in threads."""
+    _end_with_parent()
+    logs.configure(settings.log_level)
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    database = Database.open(
+        access.role_url(settings, "wt_worker"), name=" ".join(names), size=4 + 6 * len(names)
+    )
+    parts = Parts(
+        settings=settings, database=database, owner=owner,
+        codec=Codec(access.schema_ids(settings)),
+    )  # fmt: skip
+    built = [PROCESSORS[name](parts) for name in names]
+    scratch = settings.home / "faust"
+    scratch.mkdir(parents=True, exist_ok=True)
+    running = [
+        apps.make_app(
+            each.processor,
+            bootstrap_servers=access.bootstrap_servers(settings),
+            datadir=scratch / f"{each.processor.name}-{os.getpid()}",
+        )
+        for each in built
+    ]
+    stop = threading.Event()
+    relays = [relay for each in built for relay in each.relays]
+    threads = [
+        threading.Thread(target=_relay, args=(relay, stop), name="relay") for relay in relays
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        code = apps.run(running, loglevel=settings.log_level)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(STOP_SECONDS)
+        database.close()
+    return 1 if any(relay.failure for relay in relays) else code
+
+
+def _relay(relay: Relay, stop: threading.Event) -> None:
+    """Relay until told to stop; a broken invariant ends the process, gracefully."""
+    relay.run(stop)
+    if relay.failure:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its supervisor dies (Linux, prctl(2))."""
+    if os.environ.get(_CHILD) == str(os.getppid()):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_CHILD = "_WARDTRAIL_SUPERVISOR"
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """Runs one child for each processor and starts it again when it crashes."""
+
+    settings: Settings
+    names: Sequence[str]
+    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _crashes: dict[str, deque[float]] = field(default_factory=dict)
+    _due: dict[str, float] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> int:
+        """Supervise until SIGTERM or SIGINT, or until a processor crashes too often."""
+        logs.configure(self.settings.log_level)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        self._due = dict.fromkeys(self.names, 0.0)
+        code = 0
+        while not self._stop.wait(0.1):
+            if not self._look():
+                code = 1
+                break
+        self._end()
+        return code
+
+    def _look(self) -> bool:
+        """Note children that ended, start those that are due; False to give up."""
+        now = time.monotonic()
+        for name, child in list(self._children.items()):
+            if child.poll() is not None:
+                del self._children[name]
+                if not self._crashed(name, child.returncode, now):
+                    return False
+        for name, due in list(self._due.items()):
+            if now >= due:
+                del self._due[name]
+                self._children[name] = self._start(name)
+        return True
+
+    def _crashed(self, name: str, code: int, now: float) -> bool:
+        """Plan the restart of a processor; False if it has crashed too often."""
+        crashes = self._crashes.setdefault(name, deque(maxlen=RESTARTS_MAX + 1))
+        crashes.append(now)
+        while crashes and crashes[0] < now - RESTART_WINDOW_SECONDS:
+            crashes.popleft()
+        ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+        if len(crashes) > RESTARTS_MAX:
+            logger.critical("%s crashed too often (%s): giving up", name, ended)
+            return False
+        pause = min(RESTART_SECONDS[0] * 2 ** (len(crashes) - 1), RESTART_SECONDS[1])
+        logger.error("%s ended by %s: again in %.1f s", name, ended, pause)
+        self._due[name] = now + pause
+        return True
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "ops.cli", "worker", name, "--in-one"]
+        environment = {**os.environ, **self.settings.environ(), _CHILD: str(os.getpid())}
+        return subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)  # noqa: S603  ours
+
+    def _end(self) -> None:
+        for child in self._children.values():
+            child.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in self._children.values():
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()

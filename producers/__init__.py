@@ -1,0 +1,1 @@
+"""Takes messages into custody: servers, clients and the publisher; maps nothing."""

@@ -1,0 +1,364 @@
+"""One MLLP connection: frames in order to the log, answers in the order of arrival.
+
+Everything happens in callbacks of the event loop, so a connection has no task, and no lock. The
+queue holds an entry for each message that wants an answer; its head leaves when the brokers hold
+it, whatever came true behind it. If they don't, the connection closes after the answers before,
+and the sender sends the rest again (invariant 1).
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol, cast
+
+from producers import answers, intake
+from producers.answers import Trouble
+from producers.counters import Counters
+from producers.mllp import FRAME_BYTES_MAX, Decoder, Frame, Refusal, encode
+from producers.peek import Header, NoHeader, peek
+from producers.ports import Feeds, KeysAway, NotDurable, Publisher, RecordTooLarge
+from schemas.codec import Codec
+from schemas.failpoints import hit
+from schemas.sealing import KeyMissing
+from schemas.topics import HL7V2, RECORD_BYTES_MAX
+
+_LOG = logging.getLogger("wardtrail.mllp")
+ENTRY_BYTES = 1024  # what a message in flight costs beside its own bytes
+# A peer that vanished without a word is found after a minute and four probes.
+_KEEPALIVE = ((socket.SO_KEEPALIVE, 1),)
+_KEEPALIVE_TCP = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The server's bounds; each has a test at the bound."""
+
+    frame_bytes: int = FRAME_BYTES_MAX
+    connections: int = 1024  # a large hospital has some dozens of senders
+    idle_seconds: float = 300.0  # senders keep connections open between messages
+    frame_seconds: float = 30.0  # 5 MiB at 1.4 Mbit/s
+    write_seconds: float = 30.0  # who doesn't read answers for so long has gone
+    settle_seconds: float = 1.0  # a CR after its FS comes with it or not at all
+    connection_bytes: int = 8 * 1024 * 1024  # in flight; a frame of full size and the next
+    total_bytes: int = 64 * 1024 * 1024  # held for all connections, in flight and begun
+    # Whatever the large ones hold, a connection within this goes on: small messages get through.
+    small_bytes: int = 64 * 1024
+
+    def __post_init__(self) -> None:
+        room = RECORD_BYTES_MAX - 64 * 1024  # envelope, record and batch take a few hundred
+        if not 0 < self.frame_bytes <= room:
+            raise ValueError(f"a frame has 1 to {room} bytes, or its record is too large")
+
+
+class Shared(Protocol):
+    """What the connections of a server have in common."""
+
+    feeds: Feeds
+    publisher: Publisher
+    codec: Codec
+    limits: Limits
+    transient_answer: str | None
+    counters: Counters
+    connections: set["Connection"]
+    accepting: bool
+
+    def own_id(self) -> str:
+        """A new MSH-10 for an answer."""
+        ...
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A message that waits for its turn to be answered."""
+
+    header: Header | NoHeader
+    size: int
+    future: asyncio.Future[None] | None = None
+    rejection: intake.Rejection | None = None
+
+
+class Connection(asyncio.Protocol):
+    """An accepted connection of one listening port."""
+
+    def __init__(self, server: Shared, port: int) -> None:
+        self._server = server
+        self._port = port
+        self._limits = server.limits
+        self._counters = server.counters
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder(server.limits.frame_bytes)
+        self._queue: deque[_Entry] = deque()
+        self._in_flight = 0  # bytes of the queue
+        self._held = 0  # bytes as last reported to the counters
+        self._paused = False
+        self._ending = False  # nothing more is taken; closes when the queue is empty
+        self._heard = self._active = self._loop.time()
+        self._frame_since: float | None = None
+        self._blocked_since: float | None = None
+        self._closing_since: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or close it where there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        server = self._server
+        if not server.accepting or len(server.connections) >= self._limits.connections:
+            self._counters.connections_refused += 1
+            self._ending = True
+            self._transport.close()
+            return
+        server.connections.add(self)
+        self._counters.connections += 1
+        self._counters.open_connections += 1
+        keep_alive(self._transport.get_extra_info("socket"))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+        """Forget it; what was published stays published, and is sent again by who wasn't told."""
+        self._ending = True
+        if self in self._server.connections:
+            self._server.connections.discard(self)
+            self._counters.open_connections -= 1
+        self._queue.clear()
+        self._in_flight = 0
+        self._decoder = Decoder(1)
+        self._report_held()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the sender, at most 256 KiB at a time."""
+        if self._ending:
+            return
+        self._counters.bytes_in += len(data)
+        self._heard = self._loop.time()
+        self._take(self._decoder.feed(data))
+
+    def eof_received(self) -> bool:
+        """The sender has said all: answer what is in flight, then close."""
+        if not self._ending:
+            self._take(self._decoder.settle())
+        if not self._ending:
+            for refusal in self._decoder.finish():
+                self._counters.refused[refusal.cause] += 1
+            self.end()
+        return True
+
+    def pause_writing(self) -> None:
+        """The sender doesn't read its answers: read no more from it either."""
+        self._blocked_since = self._loop.time()
+        self._balance()
+
+    def resume_writing(self) -> None:
+        """The sender reads again."""
+        self._blocked_since = None
+        self._balance()
+
+    def end(self, reason: str | None = None) -> None:
+        """Take nothing more; close when all that was taken is answered."""
+        if reason and not self._ending:
+            self._counters.closed[reason] += 1
+            _LOG.info("connection on port %d ends: %s", self._port, reason)
+        self._ending = True
+        self._balance()
+        if not self._queue:
+            self._close()
+
+    def abort(self) -> None:
+        """Close now, unanswered and unsent."""
+        self._transport.abort()
+
+    def check(self, now: float) -> None:
+        """What only time tells; called several times a second."""
+        limits = self._limits
+        if self._blocked_since is not None and now - self._blocked_since > limits.write_seconds:
+            self._counters.closed["write time-out"] += 1
+            self.abort()
+        elif self._closing_since is not None:
+            if now - self._closing_since > limits.write_seconds:
+                self.abort()
+        elif not self._ending:
+            if self._decoder.unsettled and now - self._heard >= limits.settle_seconds:
+                self._take(self._decoder.settle())
+            if self._frame_since is not None and not self._full:
+                if now - self._frame_since > limits.frame_seconds:
+                    self.end("frame time-out")
+            elif not self._queue and now - self._active > limits.idle_seconds:
+                self.end("idle")
+            self._balance()
+
+    @property
+    def _full(self) -> bool:
+        """Whether this connection waits for its own messages or answers."""
+        return self._in_flight > self._limits.connection_bytes or self._blocked_since is not None
+
+    def _take(self, items: list[Frame | Refusal]) -> None:
+        for item in items:
+            if self._ending:
+                break
+            try:
+                self._handle(item)
+            except (KeysAway, KeyMissing):
+                self._fail(item, "keys away")
+            except Exception as error:  # a text of it may hold the message: its name must do
+                _LOG.error("a message could not be taken: %s", type(error).__name__)
+                self._fail(item, "internal error")
+        if items:
+            self._active = self._heard
+            self._frame_since = None
+        if not self._decoder.inside:
+            self._frame_since = None
+        elif self._frame_since is None:
+            self._frame_since = self._heard
+        self._drain()
+        if self._decoder.closed and not self._ending:
+            self.end("no MLLP")
+        self._balance()
+
+    def _handle(self, item: Frame | Refusal) -> None:
+        """Put what a frame comes to into the queue."""
+        if isinstance(item, Refusal):
+            self._counters.refused[item.cause] += 1
+            head = peek(item.head)
+            if item.answerable and not _acknowledges(head):
+                refused = intake.refuse(item, self._limits.frame_bytes)
+                self._enqueue(_Entry(head, 0, rejection=refused))
+            return
+        hit("intake: frame read")
+        self._counters.frames += 1
+        header = peek(item.payload)
+        if _acknowledges(header):
+            self._counters.acknowledgements += 1
+            return
+        server = self._server
+        feed = server.feeds.by_port(self._port)
+        rejection = intake.check(header, feed)
+        if rejection is not None:
+            self._counters.refused[rejection.cause] += 1
+            self._enqueue(_Entry(header, 0, rejection=rejection))
+            return
+        assert feed is not None, "a message without a feed is rejected"
+        assert isinstance(header, Header), "a message without a header is rejected"
+        record = intake.record(
+            item.payload, header, feed, server.feeds.keys(feed.tenant_id), server.codec,
+            received_at=datetime.now(UTC),
+        )  # fmt: skip
+        hit("intake: checked")
+        future = server.publisher.publish(HL7V2.name, record.key, record.value, record.headers)
+        future.add_done_callback(self._reported)
+        hit("intake: produced")
+        self._enqueue(_Entry(header, len(record.value), future))
+        if future.done() and server.transient_answer is None:
+            self._ending = True  # refused at once: what follows must not overtake it
+
+    def _fail(self, item: Frame | Refusal, reason: str) -> None:
+        """A message that can't be taken now stands in the queue as one that isn't durable."""
+        self._counters.closed[reason] += 1
+        future = self._loop.create_future()
+        future.set_exception(NotDurable(reason))
+        header = peek(item.payload) if isinstance(item, Frame) else NoHeader(0)
+        self._enqueue(_Entry(header, 0, future))
+        future.add_done_callback(self._reported)
+        if self._server.transient_answer is None:
+            self._ending = True
+
+    def _enqueue(self, entry: _Entry) -> None:
+        entry.size += ENTRY_BYTES
+        self._queue.append(entry)
+        self._in_flight += entry.size
+
+    def _reported(self, future: asyncio.Future[None]) -> None:
+        """A delivery report came, for whichever entry."""
+        if not future.cancelled():
+            future.exception()  # seen, also where the connection has gone
+        if self._queue:
+            self._drain()
+            self._balance()
+
+    def _drain(self) -> None:
+        """Answer from the head on, as far as the outcomes are known."""
+        out: list[bytes] = []
+        while self._queue and ((future := self._queue[0].future) is None or future.done()):
+            entry = self._queue.popleft()
+            self._in_flight -= entry.size
+            said = self._outcome(entry)
+            if said is None:
+                self._break()
+                break
+            out.append(said)
+        if out and not self._transport.is_closing():
+            self._active = self._loop.time()
+            self._transport.write(b"".join(out))
+        if self._ending and not self._queue:
+            self._close()
+
+    def _outcome(self, entry: _Entry) -> bytes | None:
+        """The answer's frame; None where there must be none."""
+        if entry.rejection is not None:
+            return self._say(entry.header, answers.REJECTED, entry.rejection.trouble)
+        assert entry.future is not None, "an entry is rejected or published"
+        try:
+            entry.future.result()
+            hit("intake: delivered")
+        except RecordTooLarge:
+            self._counters.publish_failures += 1
+            trouble = Trouble(code=102, reason="message is larger than the log takes")
+            return self._say(entry.header, answers.REJECTED, trouble)
+        except (Exception, asyncio.CancelledError):
+            self._counters.publish_failures += 1
+            if self._server.transient_answer is None:
+                return None
+            trouble = Trouble(code=207, reason="not taken into custody, please send again")
+            return self._say(entry.header, self._server.transient_answer, trouble)
+        return self._say(entry.header, answers.ACCEPTED, None)
+
+    def _say(self, header: Header | NoHeader, code: str, trouble: Trouble | None) -> bytes:
+        self._counters.answered[code] += 1
+        own_id = self._server.own_id()
+        at = datetime.now(UTC)
+        return encode(answers.answer(header, code, at=at, own_id=own_id, trouble=trouble))
+
+    def _break(self) -> None:
+        """No answer to this one, hence to none after it."""
+        self._counters.closed["not durable"] += 1
+        self._ending = True
+        self._queue.clear()
+        self._in_flight = 0
+
+    def _close(self) -> None:
+        if self._closing_since is None:
+            self._closing_since = self._loop.time()
+            self._transport.close()
+
+    def _balance(self) -> None:
+        """Read on or stop reading, by what is held."""
+        self._report_held()
+        limits = self._limits
+        crowded = self._counters.held_bytes > limits.total_bytes and self._held > limits.small_bytes
+        stop = self._full or crowded or self._ending
+        if stop == self._paused or self._transport.is_closing():
+            return
+        self._paused = stop
+        if stop:
+            self._transport.pause_reading()
+        else:
+            if self._frame_since is not None:
+                self._frame_since = self._loop.time()  # it was our pause
+            self._transport.resume_reading()
+
+    def _report_held(self) -> None:
+        held = self._in_flight + self._decoder.held
+        self._counters.held_bytes += held - self._held
+        self._held = held
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Let the system find a peer that vanished."""
+    for option, value in _KEEPALIVE:
+        sock.setsockopt(socket.SOL_SOCKET, option, value)
+    for name, value in _KEEPALIVE_TCP:
+        if hasattr(socket, name):  # not on every system
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _acknowledges(header: Header | NoHeader) -> bool:
+    return isinstance(header, Header) and header.acknowledges

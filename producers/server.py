@@ -1,0 +1,86 @@
+"""The MLLP server: listens, bounds, sweeps, and ends gracefully."""
+
+import asyncio
+import itertools
+import secrets
+
+from producers import answers
+from producers.connection import Connection, Limits
+from producers.counters import Counters
+from producers.ports import Feeds, Publisher
+from schemas.codec import Codec
+
+SWEEP_SECONDS = 0.25  # how late a time-out may be noticed
+BACKLOG = 1024  # half-open connections that the system keeps for us
+
+
+class Server:
+    """Takes HL7 v2 messages on any number of ports; one event loop, no thread of its own.
+
+    ``transient_answer``: the code (AE or AR) to answer with where a message could not be made
+    durable; None, the default, is no answer and a closed connection, which every sender
+    understands as "send again".
+    """
+
+    def __init__(
+        self, *, feeds: Feeds, publisher: Publisher, codec: Codec, limits: Limits | None = None,
+        transient_answer: str | None = None,
+    ) -> None:  # fmt: skip
+        if transient_answer not in (None, answers.ERROR, answers.REJECTED):
+            raise ValueError(f"the transient answer is AE, AR or none, not: {transient_answer}")
+        self.feeds = feeds
+        self.publisher = publisher
+        self.codec = codec
+        self.limits = limits or Limits()
+        self.transient_answer = transient_answer
+        self.counters = Counters()
+        self.connections: set[Connection] = set()
+        self.accepting = True
+        self._listeners: list[asyncio.Server] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._ids = itertools.count(1)
+        self._prefix = secrets.token_hex(5)
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen there; 0 lets the system choose. Returns the port, which names the feed."""
+        loop = asyncio.get_running_loop()
+        chosen = port
+
+        def accept() -> Connection:
+            return Connection(self, chosen)
+
+        listener = await loop.create_server(
+            accept, host, port, backlog=BACKLOG, start_serving=False
+        )
+        chosen = int(listener.sockets[0].getsockname()[1])
+        await listener.start_serving()
+        self._listeners.append(listener)
+        if self._sweeper is None:
+            self._sweep()
+        return chosen
+
+    async def close(self, grace_seconds: float = 30.0) -> None:
+        """Accept nothing more, answer what was taken, at most so long; then hang up."""
+        self.accepting = False
+        for listener in self._listeners:
+            listener.close()
+        for connection in tuple(self.connections):
+            connection.end()
+        deadline = asyncio.get_running_loop().time() + grace_seconds
+        while self.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        for connection in tuple(self.connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def own_id(self) -> str:
+        """A new MSH-10, unique over restarts, at most 20 characters (HL7 before 2.7)."""
+        return f"{self._prefix}{next(self._ids):x}"
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in tuple(self.connections):
+            connection.check(now)
+        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)

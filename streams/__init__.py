@@ -1,0 +1,1 @@
+"""Stream processors: the ledger, the projections, the relay, and the transport that feeds them."""

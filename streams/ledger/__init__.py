@@ -1,0 +1,1 @@
+"""The one place where events come to be: maps, decides, numbers, appends."""

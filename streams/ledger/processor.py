@@ -1,0 +1,220 @@
+"""The ledger's processor: raw messages in, numbered events out, each message once."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from schemas.clock import instant
+from schemas.codec import Codec, Undecodable
+from schemas.feeds import Feed
+from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, Root
+from schemas.topics import EVENTS, HL7V2
+from sinks import identities as identity_rows
+from sinks import ledger, tenancy
+from sinks.database import Database
+from sinks.dead_letters import DeadLetter
+from sinks.ledger import Entry
+from streams import ports
+from streams.ledger import identities
+from streams.ledger.decide import decide
+from streams.ledger.mapping.facts import Facts, Ignored, Unmappable
+from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
+from streams.ownership import Ownership, told
+
+KEYS_SECONDS = 60.0  # how long a key may be held without asking for it again
+RAW = HL7V2.records[0]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """A record read and mapped: the message with its feed and keys, and what it says."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    message: Mapping[str, Any] | None = None
+    feed: Feed | None = None
+    keys: Keys | None = None
+    said: Facts | Ignored | None = None
+    letter: DeadLetter | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Ledger:
+    """Turns ``emr.hl7v2.v1`` into ``events``; a :class:`~streams.ports.Processor`."""
+
+    database: Database
+    ownership: Ownership
+    codec: Codec
+    root: Root
+    name: str = "ledger"
+    topics: tuple[str, ...] = (HL7V2.name,)
+    _keys: dict[UUID, tuple[float, Keys]] = field(default_factory=dict)
+
+    def take(
+        self, partitions: Sequence[ports.Partition], *, generation: int
+    ) -> Mapping[ports.Partition, int]:
+        """See :class:`~streams.ports.Processor`."""
+        return self.ownership.take(partitions, generation=generation)
+
+    def skip(self, topic: str, partition: int, *, upto: int) -> int:
+        """See :class:`~streams.ports.Processor`."""
+        return self.ownership.skip(topic, partition, upto=upto)
+
+    def prepare(self, topic: str, partition: int, records: Sequence[ports.Record]) -> list[Mapped]:
+        """Decode, open and map a chunk; runs while the one before it is written."""
+        with told():
+            read = [self._read(record) for record in records]
+            tenants = {str(each.message["tenant_id"]) for each in read if each.message}
+            feeds = self._feeds(tenants)
+            keys = {tenant: self._tenant_keys(UUID(tenant)) for tenant in tenants}
+        return [self._map(each, feeds, keys) for each in read]
+
+    def apply(self, topic: str, partition: int, batch: Sequence[Mapped]) -> int:
+        """Append a chunk in one transaction; return the next offset."""
+        with self.ownership.holding(self.name, topic, partition) as held:
+            people = self._people(batch)
+            entries = [_entry(each, people.get(each.offset)) for each in batch]
+            return ledger.append(
+                self.database, held, entries, topic=EVENTS.name, line=self.root.line()
+            )
+
+    def _read(self, record: ports.Record) -> Mapped:
+        read = Mapped(offset=record.offset, key=record.key, value=record.value)
+        try:
+            message = self.codec.decode_as(RAW, record.value or b"")
+            for each in ("tenant_id", "feed_id", "message_id"):
+                UUID(message[each])
+        except (Undecodable, ValueError) as error:
+            reason = str(error) if isinstance(error, Undecodable) else "an id is no UUID"
+            return replace(read, letter=_letter(read, "decode", "undecodable", reason))
+        return replace(read, message=message)
+
+    def _feeds(self, tenants: set[str]) -> dict[UUID, Feed]:
+        """The feeds as they are set now: a changed time zone holds from the next batch on."""
+        with self.database.connection() as connection, connection.transaction():
+            listed = tenancy.feeds(connection, tenants)
+        return {each.feed.feed_id: each.feed for each in listed}
+
+    def _tenant_keys(self, tenant: UUID) -> Keys | None:
+        held = self._keys.get(tenant)
+        if held is not None and time.monotonic() - held[0] < KEYS_SECONDS:
+            return held[1]
+        with self.database.connection() as connection, connection.transaction():
+            wrapped = tenancy.wrapped_keys(connection, [tenant])
+        found = tenancy.unwrap(wrapped, self.root).get(tenant)
+        if found is not None:
+            self._keys[tenant] = (time.monotonic(), found)
+        return found
+
+    def _map(
+        self, read: Mapped, feeds: Mapping[UUID, Feed], keys: Mapping[str, Keys | None]
+    ) -> Mapped:
+        message = read.message
+        if message is None:
+            return read
+        feed, opened = feeds.get(UUID(message["feed_id"])), keys[message["tenant_id"]]
+        read = replace(read, feed=feed, keys=opened)
+        try:
+            if feed is None or opened is None or str(feed.tenant_id) != message["tenant_id"]:
+                raise Unclaimed("no feed of this tenant has this id (see: wardtrail feeds list)")
+            body = opened.open(
+                message["body"], person=None, record=UUID(message["message_id"]), field="body"
+            )
+            said = map_message(body, feed, received_at=instant(message["received_at"]))
+        except Unclaimed as error:
+            return replace(read, letter=_letter(read, "map", "feed_unknown", str(error)))
+        except (EnvelopeInvalid, KeyMissing) as error:
+            return replace(read, letter=_letter(read, "open", "sealed", str(error)))
+        except Unmappable as error:
+            return replace(read, letter=_letter(read, "map", error.cause, error.reason))
+        return replace(read, said=said)
+
+    def _people(self, batch: Sequence[Mapped]) -> dict[int, identities.Person]:
+        """Whom each message names; identifiers that are new are made known beforehand."""
+        named = {
+            each.offset: identities.name(
+                each.message["tenant_id"], each.keys.identity, each.said.claim.identifiers
+            )
+            for each in batch
+            if isinstance(each.said, Facts) and each.message is not None and each.keys is not None
+        }
+        known = identity_rows.find(
+            self.database, [name for each in named.values() for name in each.names]
+        )
+        for _ in range(identities.CREATION_TRIES):
+            people, learned = identities.resolve(list(named.values()), known)
+            if not learned:
+                return dict(zip(named, people, strict=True))
+            known = {**known, **identity_rows.create(self.database, learned)}
+        raise ports.Transient("others make the same identifiers known; again")
+
+
+class Unclaimed(Exception):  # noqa: N818  named for what is wrong
+    """A message of no feed that we know."""
+
+
+def _entry(mapped: Mapped, person: identities.Person | None) -> Entry:
+    """What the ledger's transaction is to write of a record."""
+    message, said = mapped.message, mapped.said
+    outcome, reason = "applied", None
+    if mapped.letter is not None:
+        outcome, reason = "dead", mapped.letter.reason
+    elif isinstance(said, Ignored):
+        outcome, reason = "ignored", said.reason
+    rows: list[dict[str, Any]] = []
+    if isinstance(said, Facts) and message is not None and person is not None:
+        assert mapped.feed is not None, "what was mapped has its feed"
+        assert mapped.keys is not None, "what was opened has its keys"
+        rows = decide(
+            said, person, message,
+            feed=mapped.feed, keys=mapped.keys, mapper_version=MAPPER_VERSION,
+        )  # fmt: skip
+        reason = "identity.conflict" if person.conflict else None
+    return Entry(
+        offset=mapped.offset,
+        message=message and _row(message, said, outcome, reason),
+        events=rows,
+        letter=mapped.letter,
+    )
+
+
+def _row(
+    message: Mapping[str, Any], said: Facts | Ignored | None, outcome: str, reason: str | None
+) -> dict[str, Any]:
+    kind = message["message_type"] if said is None else said.message_type
+    return {
+        "tenant_id": message["tenant_id"],
+        "feed_id": message["feed_id"],
+        "message_id": message["message_id"],
+        "received_at": instant(message["received_at"]),
+        "message_type": kind[:32],
+        "outcome": outcome,
+        "reason": reason,
+        "mapper_version": MAPPER_VERSION,
+        "body_sealed": message["body"],
+    }
+
+
+def _letter(read: Mapped, stage: str, cause: str, reason: str) -> DeadLetter:
+    message = read.message or {}
+    tenant, feed, message_id = (
+        UUID(message[each]) if each in message else None
+        for each in ("tenant_id", "feed_id", "message_id")
+    )
+    return DeadLetter(
+        offset=read.offset,
+        key=read.key,
+        value=read.value,
+        stage=stage,
+        cause=cause,
+        reason=reason,
+        tenant_id=tenant,
+        feed_id=feed,
+        message_id=message_id,
+    )

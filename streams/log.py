@@ -1,0 +1,76 @@
+"""Questions to the brokers: which topics there are, where a partition ends, what stands there."""
+
+from collections.abc import Sequence
+
+from confluent_kafka import Consumer, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+REPLY_SECONDS = 5.0
+# librdkafka's default of 1,000 ms between empty fetches costs a factor of seven.
+FETCH = {"fetch.queue.backoff.ms": 2, "fetch.wait.max.ms": 50}
+
+
+class BrokerAway(Exception):  # noqa: N818  named for what is wrong
+    """No broker answers, or none that can."""
+
+
+def topic_ids(bootstrap_servers: str, topics: Sequence[str]) -> dict[str, str]:
+    """Kafka's id of each topic, which another topic of the same name doesn't have."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    try:
+        asked = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REPLY_SECONDS)
+        return {name: str(future.result(REPLY_SECONDS).topic_id) for name, future in asked.items()}
+    except (KafkaException, TimeoutError) as error:
+        raise BrokerAway(_said(error)) from error
+
+
+def last_record(bootstrap_servers: str, topic: str, partition: int) -> Message | None:
+    """The last record of a partition; None if it holds none.
+
+    A transaction's control records hold no value and are passed over, at most a few.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "wardtrail-reader",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            **FETCH,
+        }
+    )
+    try:
+        place = TopicPartition(topic, partition)
+        low, high = consumer.get_watermark_offsets(place, timeout=REPLY_SECONDS)
+        for back in (1, 2, 8, 64):
+            start = max(low, high - back)
+            if start >= high:
+                return None
+            consumer.assign([TopicPartition(topic, partition, start)])
+            found = _drain(consumer, high)
+            if found is not None or start == low:
+                return found
+        raise BrokerAway(f"no record among the last 64 offsets: {topic}/{partition}")
+    except KafkaException as error:
+        raise BrokerAway(_said(error)) from error
+    finally:
+        consumer.close()
+
+
+def _drain(consumer: Consumer, high: int) -> Message | None:
+    """The last record below ``high`` from where the consumer stands."""
+    last = None
+    while True:
+        message = consumer.poll(REPLY_SECONDS)
+        if message is None:
+            raise BrokerAway("the broker sends nothing within the time-out")
+        if message.error() is not None:
+            return last  # the end of the partition, or its error: what was read stands
+        last = message
+        if message.offset() >= high - 1:
+            return last
+
+
+def _said(error: Exception) -> str:
+    """The broker's error by its code alone."""
+    code = error.args[0].name() if isinstance(error, KafkaException) else type(error).__name__
+    return f"the brokers can't answer now: {code}"

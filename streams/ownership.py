@@ -1,0 +1,112 @@
+"""Owning partitions: which epochs a processor holds, and what the sinks' errors mean to it."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sinks import subscriptions
+from sinks.database import Database, DatabaseAway
+from sinks.subscriptions import Held
+from streams import log, ports
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Ownership:
+    """The partitions of some subscriptions that this process holds.
+
+    ``url`` is the database's, for ending holders that don't let go; ``owner`` names this
+    process in the row.
+    """
+
+    database: Database
+    url: str
+    subscriptions: tuple[str, ...]
+    bootstrap_servers: str
+    owner: str
+    _held: dict[tuple[str, str, int], Held] = field(default_factory=dict)
+    _taken: dict[tuple[str, str, int], int] = field(default_factory=dict)
+
+    def take(
+        self, partitions: Sequence[ports.Partition], *, generation: int
+    ) -> dict[ports.Partition, int]:
+        """Take the partitions, each epoch raised once per generation; the lowest next offsets."""
+        if not partitions:
+            return {}
+        with told():
+            topic_ids = log.topic_ids(
+                self.bootstrap_servers, sorted({topic for topic, _ in partitions})
+            )
+            for subscription in self.subscriptions:
+                wanted = [
+                    place for place in partitions
+                    if self._taken.get((subscription, *place)) != generation
+                ]  # fmt: skip
+                if wanted:
+                    self._take(subscription, wanted, topic_ids, generation)
+        return {
+            place: min(self._held[(name, *place)].next_offset for name in self.subscriptions)
+            for place in partitions
+        }
+
+    def held(self, subscription: str, topic: str, partition: int) -> Held:
+        """What we hold; :class:`~streams.ports.Stale` if nothing."""
+        held = self._held.get((subscription, topic, partition))
+        if held is None:
+            raise ports.Stale(f"not taken: {subscription} {topic}/{partition}")
+        return held
+
+    def lose(self, held: Held) -> None:
+        """Another has it: the next :meth:`take` raises the epoch again, in any generation."""
+        self._taken.pop((held.subscription_id, held.topic, held.partition), None)
+
+    @contextmanager
+    def holding(self, subscription: str, topic: str, partition: int) -> Iterator[Held]:
+        """Work under what we hold; the sinks' errors come out as the transport knows them."""
+        held = self.held(subscription, topic, partition)
+        with told():
+            try:
+                yield held
+            except subscriptions.Stale:
+                self.lose(held)
+                raise
+
+    def skip(self, topic: str, partition: int, *, upto: int) -> int:
+        """Pass offsets that hold no record, for every subscription; the lowest next offset."""
+        reached = []
+        for subscription in self.subscriptions:
+            with self.holding(subscription, topic, partition) as held:
+                reached.append(subscriptions.skip(self.database, held, upto=upto))
+        return min(reached)
+
+    def _take(
+        self,
+        subscription: str,
+        wanted: Sequence[ports.Partition],
+        topic_ids: Mapping[str, str],
+        generation: int,
+    ) -> None:
+        taken = subscriptions.take(
+            self.database, self.url, subscription, wanted, owner=self.owner, topic_ids=topic_ids
+        )
+        for place, held in taken.items():
+            self._held[(subscription, *place)] = held
+            self._taken[(subscription, *place)] = generation
+        logger.info("taken: %s, partitions: %d", subscription, len(taken))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell the sinks' errors in the transport's words."""
+    try:
+        yield
+    except subscriptions.Stale as error:
+        raise ports.Stale(str(error)) from error
+    except subscriptions.Hole as error:
+        raise ports.Hole(error.expected) from error
+    except subscriptions.TopicReplaced as error:
+        raise ports.Broken(str(error)) from error
+    except (DatabaseAway, log.BrokerAway) as error:
+        raise ports.Transient(str(error)) from error

@@ -1,0 +1,90 @@
+"""The projections' processor: clinical events in, rows of read models out, each in its own time."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from schemas.catalogue import EVENTS_NAMESPACE
+from schemas.codec import Codec, Undecodable
+from schemas.events import Event
+from schemas.sealing import Root
+from schemas.topics import EVENTS
+from sinks import transaction
+from sinks.database import Database
+from sinks.projection import Projection
+from sinks.transaction import Recorded
+from streams import ports
+from streams.ownership import Ownership
+
+logger = logging.getLogger(__name__)
+_PREFIX = f"{EVENTS_NAMESPACE}."
+
+
+@dataclass(slots=True, kw_only=True)
+class Projector:
+    """Applies ``clinical.events.v1`` to some projections; a :class:`~streams.ports.Processor`.
+
+    Each projection has its own transaction and drops what it has seen. One that fails pauses
+    alone: the others go on, and a new owner of the partition tries it again.
+    """
+
+    name: str
+    projections: tuple[Projection, ...]
+    database: Database
+    ownership: Ownership
+    codec: Codec
+    root: Root
+    topics: tuple[str, ...] = (EVENTS.name,)
+    paused: dict[tuple[str, int], str] = field(default_factory=dict)  # projection, partition
+
+    def take(
+        self, partitions: Sequence[ports.Partition], *, generation: int
+    ) -> Mapping[ports.Partition, int]:
+        """See :class:`~streams.ports.Processor`."""
+        taken = {partition for _, partition in partitions}
+        self.paused = {at: why for at, why in self.paused.items() if at[1] not in taken}
+        return self.ownership.take(partitions, generation=generation)
+
+    def skip(self, topic: str, partition: int, *, upto: int) -> int:
+        """See :class:`~streams.ports.Processor`."""
+        return self.ownership.skip(topic, partition, upto=upto)
+
+    def prepare(
+        self, topic: str, partition: int, records: Sequence[ports.Record]
+    ) -> list[Recorded]:
+        """Decode a chunk; runs while the one before it is written."""
+        return [self._read(record) for record in records]
+
+    def apply(self, topic: str, partition: int, batch: Sequence[Recorded]) -> int:
+        """Apply a chunk to every projection; return the lowest next offset of those that run."""
+        reached, trouble = [], None
+        for projection in self.projections:
+            if (projection.name, partition) in self.paused:
+                continue
+            try:
+                reached.append(self._apply(projection, topic, partition, batch))
+            except (ports.Stale, ports.Hole, ports.Transient, ports.Broken):
+                raise
+            except Exception as error:
+                trouble = error
+                self.paused[projection.name, partition] = type(error).__name__
+                logger.exception("projection paused: %s, partition %d", projection.name, partition)
+        if not reached:
+            raise trouble or transaction.Gap("every projection of this partition is paused")
+        return min(reached)
+
+    def _apply(
+        self, projection: Projection, topic: str, partition: int, batch: Sequence[Recorded]
+    ) -> int:
+        with self.ownership.holding(projection.name, topic, partition) as held:
+            return transaction.apply(self.database, projection, held, batch, line=self.root.line())
+
+    def _read(self, record: ports.Record) -> Recorded:
+        try:
+            name, value = self.codec.decode(record.value or b"")
+            if not name.startswith(_PREFIX):
+                raise Undecodable("record", f"no event but: {name}")
+        except Undecodable as error:
+            return Recorded(record.offset, record.key, record.value, None, str(error))
+        return Recorded(record.offset, record.key, record.value, cast("Event", value))

@@ -1,0 +1,115 @@
+"""What relays publish: clinical events out of the ledger, trajectory points out of their table."""
+
+from typing import Any, cast
+
+from schemas import headers, sealing
+from schemas.clock import micros
+from schemas.codec import Codec
+from schemas.events import TYPES, Event
+from schemas.topics import EVENTS, POINTS
+from sinks.database import Row
+from sinks.relay import Source
+from streams.relay import Outgoing, Publication
+
+_POINT = POINTS.records[0]
+
+
+def clinical_events(codec: Codec) -> Publication:
+    """The ledger's events, one record type for each event type, keyed by stream."""
+
+    def encode(row: Row) -> Outgoing:
+        event = event_of(row)
+        record = f"wardtrail.events.{TYPES[event['event_type']].record}"
+        return Outgoing(
+            position=event["partition_seq"],
+            key=event["stream_id"].encode(),
+            value=codec.encode(record, cast("dict[str, Any]", event)),
+            headers=headers.for_event(event),
+        )
+
+    return Publication(
+        source=Source(
+            subscription_id="relay", topic=EVENTS.name, table="events",
+            columns=_EVENT_COLUMNS, unique=True,
+        ),
+        channel="wardtrail_events",
+        encode=encode,
+        position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
+    )  # fmt: skip
+
+
+def trajectory_points(codec: Codec) -> Publication:
+    """Every revision of every point, keyed by admission."""
+
+    def encode(row: Row) -> Outgoing:
+        point = point_of(row)
+        return Outgoing(
+            position=row["partition_seq"],
+            key=point["admission_id"].encode(),
+            value=codec.encode(_POINT, point),
+            headers=headers.for_point(point),
+        )
+
+    return Publication(
+        source=Source(
+            subscription_id="relay:points", topic=POINTS.name, table="trajectory_points",
+            columns=_POINT_COLUMNS, unique=False,
+        ),
+        channel="wardtrail_points",
+        encode=encode,
+        position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
+    )  # fmt: skip
+
+
+def event_of(row: Row) -> Event:
+    """The event that a row of ``events`` holds."""
+    metadata = row["metadata"]
+    return Event(
+        event_id=row["event_id"],
+        stream_type=row["stream_type"],
+        stream_id=row["stream_id"],
+        event_version=row["event_version"],
+        event_type=row["event_type"],
+        schema_version=row["schema_version"],
+        tenant_id=row["tenant_id"],
+        feed_id=row["feed_id"],
+        message_id=row["message_id"],
+        person_id=row["person_id"],
+        occurred_at=micros(row["occurred_at"]),
+        occurred_precision=row["occurred_precision"],
+        occurred_field=row["occurred_field"],
+        occurred_text=row["occurred_text"],
+        recorded_at=micros(row["recorded_at"]),
+        partition=row["partition"],
+        partition_seq=row["partition_seq"],
+        global_position=row["global_position"],
+        correlation_id=metadata["correlation_id"],
+        causation_id=metadata["causation_id"],
+        mapper_version=metadata["mapper_version"],
+        trace=metadata["trace"],
+        created_by=row["created_by"],
+        sealed={field: sealing.untext(text) for field, text in row["sealed"].items()},
+        data=row["data"],
+    )
+
+
+def point_of(row: Row) -> dict[str, Any]:
+    """The record that a row of ``trajectory_points`` becomes."""
+    point = {name: row[name] for name in _POINT_COLUMNS if name not in _TIMES}
+    for name in _TIMES:
+        point[name] = None if row[name] is None else micros(row[name])
+    return point
+
+
+_EVENT_COLUMNS = (
+    "event_id", "stream_type", "stream_id", "event_version", "event_type", "schema_version",
+    "tenant_id", "feed_id", "message_id", "person_id", "occurred_at", "occurred_precision",
+    "occurred_field", "occurred_text", "recorded_at", "partition", "partition_seq",
+    "global_position", "metadata", "created_by", "sealed", "data",
+)  # fmt: skip
+_TIMES = ("effective_at", "ended_at", "known_from", "retracted_at")
+_POINT_COLUMNS = (
+    "point_id", "fold_version", "partition_seq", "tenant_id", "admission_id", "patient_id",
+    "track", "location", "start_inferred", "end_inferred", "start_event_id", "end_event_id",
+    *_TIMES,
+)  # fmt: skip

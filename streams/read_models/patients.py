@@ -1,0 +1,74 @@
+"""Patients: the newest snapshot of each one's demographics, sealed as it came."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from schemas import sealing
+from schemas.clock import instant
+from schemas.events import Event
+from sinks.changes import Change, Put
+from sinks.projection import Load, Projection, Rows
+from sinks.tables import patient_read_models
+from streams.read_models.newest import Recency, recency
+from streams.trajectory.facts import iso
+
+
+def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
+    """Keep the snapshot that was reported last, then happened last, whenever it came.
+
+    ``data["event_id"]`` is the record that the envelope in ``data["demographics"]`` is bound
+    to; the person is the row's id.
+    """
+    loaded = rows[patient_read_models.name]
+    created: datetime | None = loaded[0]["created_at"] if loaded else None
+    data: dict[str, Any] | None = loaded[0]["data"] if loaded else None
+    for event in events:
+        if created is None:
+            created = instant(event["recorded_at"])
+        if data is None or _recency(data) < recency(event):
+            data = _snapshot(event)
+    last = events[-1]
+    return [
+        Put(
+            patient_read_models,
+            {
+                "id": last["stream_id"],
+                "tenant_id": last["tenant_id"],
+                "data": data,
+                "created_at": created,
+                "updated_at": instant(last["recorded_at"]),
+                "partition": last["partition"],
+                "partition_seq": last["partition_seq"],
+            },
+        )
+    ]
+
+
+def _snapshot(event: Event) -> dict[str, Any]:
+    demographics = event["sealed"].get("demographics")
+    reported = event["data"]["reported_at"]
+    return {
+        "patient_id": event["stream_id"],
+        "demographics": None if demographics is None else sealing.text(demographics),
+        "trigger": event["data"]["trigger"],
+        "event_id": event["event_id"],
+        "feed_id": event["feed_id"],
+        "reported_at": None if reported is None else iso(instant(reported)),
+        "occurred_at": iso(instant(event["occurred_at"])),
+        "newest": list(recency(event)),
+    }
+
+
+def _recency(data: dict[str, Any]) -> Recency:
+    reported, occurred, event_id = data["newest"]
+    return (reported, occurred, event_id)
+
+
+PROJECTION = Projection(
+    name="patients",
+    reads=frozenset(("patient.registered", "patient.updated")),
+    owns=(patient_read_models,),
+    loads=(Load(table=patient_read_models, by="id"),),
+    fold=fold,
+)

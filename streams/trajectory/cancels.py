@@ -1,0 +1,173 @@
+"""Cancellations: which facts they take back, as a function of the set of facts.
+
+A cancellation takes back only what was reported no later than itself, so that what is really
+new lives; one that finds nothing stays and waits, so that a late original is suppressed (T4).
+Each is judged by itself: the same cancellation twice takes back the same facts.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from streams.trajectory.facts import (
+    CANCELLED,
+    CREATED,
+    DISCHARGE_CANCELLED,
+    DISCHARGED,
+    MOVED,
+    Fact,
+    Identity,
+    identity,
+    recency,
+)
+from streams.trajectory.stays import places, walk
+
+_STANDING = frozenset((CREATED, MOVED, DISCHARGED))
+_ARRIVALS = frozenset((CREATED, MOVED))
+
+Taken = dict[str, set[str]]  # by cancellation, the event ids of what it takes back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What stands after the cancellations.
+
+    ``standing`` also holds what a cancelled discharge says of the place (rule T7), dated at
+    its report. ``unresolved`` are the event ids of cancellations that take nothing back.
+    """
+
+    standing: tuple[Fact, ...]
+    cancels: tuple[Fact, ...] = ()
+    unresolved: tuple[str, ...] = ()
+    admission_taken: bool = False
+
+
+def resolve(facts: Sequence[Fact]) -> Resolved:
+    """Apply the cancellations among ``facts`` (rules T2 to T7); any order, no updates."""
+    cancels = [fact for fact in facts if fact.kind not in _STANDING]
+    if not cancels:
+        return Resolved(standing=tuple(facts))
+    cancels.sort(key=lambda fact: fact.order)
+    vague = [fact for fact in cancels if fact.kind == CANCELLED and not fact.exact]
+    clear = [fact for fact in cancels if fact.kind != CANCELLED or fact.exact]
+    stated = [fact for fact in facts if fact.kind in _STANDING]
+    taken = _admissions(vague, clear, stated)
+    taken |= _clear(clear, stated)
+    return Resolved(
+        standing=tuple(_standing(taken, clear, stated)),
+        cancels=tuple(cancels),
+        unresolved=tuple(fact.event_id for fact in cancels if not taken[fact.event_id]),
+        admission_taken=any(taken[fact.event_id] for fact in cancels if fact.kind == CANCELLED),
+    )
+
+
+def _clear(cancels: Iterable[Fact], stated: Sequence[Fact]) -> Taken:
+    """What each cancellation takes back, but those of admissions that don't say which."""
+    taken: Taken = {}
+    vague_moves = []
+    for cancel in cancels:
+        known = [fact for fact in stated if _before(fact, cancel)]
+        if cancel.kind == CANCELLED:
+            found = [fact for fact in known if fact.kind == CREATED and _at_once(fact, cancel)]
+        elif cancel.kind == DISCHARGE_CANCELLED:
+            found = _discharge(cancel, known)
+        elif cancel.exact:
+            found = _move(cancel, known)
+        else:
+            vague_moves.append((cancel, known))
+            continue
+        taken[cancel.event_id] = {fact.event_id for fact in found}
+    gone = set[str]().union(*taken.values())
+    for cancel, known in vague_moves:
+        found = _latest_move(cancel, known, gone)
+        taken[cancel.event_id] = {fact.event_id for fact in found}
+    return taken
+
+
+def _standing(taken: Taken, clear: Iterable[Fact], stated: Sequence[Fact]) -> list[Fact]:
+    """The facts left over, with the places that cancelled discharges name."""
+    gone = set[str]().union(*taken.values())
+    standing = [fact for fact in stated if fact.event_id not in gone]
+    arrivals = [fact for fact in standing if fact.kind in _ARRIVALS and places(fact)]
+    by_id = {fact.event_id: fact for fact in stated}
+    for cancel in clear:
+        found = taken[cancel.event_id]
+        reported = cancel.reported_at
+        if cancel.kind != DISCHARGE_CANCELLED or not found or reported is None or not cancel.at:
+            continue
+        left = max(by_id[event_id].effective_at for event_id in found)
+        # A move between the discharge and this report knows better where the patient is.
+        if reported >= left and not any(left < fact.effective_at <= reported for fact in arrivals):
+            standing.append(replace(cancel, effective_at=reported))
+    return standing
+
+
+def _move(cancel: Fact, known: Iterable[Fact]) -> list[Fact]:
+    """The moves at the time that an A12 names, to its PV1-6 (T3); one alone by time only."""
+    moves = [fact for fact in known if fact.kind == MOVED and _at_once(fact, cancel)]
+    named = [fact for fact in moves if cancel.prior in (None, fact.at)]
+    return named or (moves if len({fact.at for fact in moves}) == 1 else [])
+
+
+def _latest_move(cancel: Fact, known: Iterable[Fact], gone: set[str]) -> list[Fact]:
+    """The last move to an A12's PV1-6, or from its PV1-3, where it names no time."""
+    arrivals = sorted(
+        (fact for fact in known if fact.kind in _ARRIVALS and places(fact)),
+        key=lambda fact: fact.order,
+    )
+    named: list[Fact] = []
+    here: Identity | None = None
+    for fact in arrivals:
+        if fact.kind == MOVED and fact.effective_at <= cancel.effective_at:
+            matches = fact.at == cancel.prior if cancel.prior else (fact.prior or here) == cancel.at
+            if matches and (cancel.prior or cancel.at):
+                named.append(fact)
+        if fact.event_id not in gone:
+            here = fact.at
+    return [fact for fact in named if _at_once(fact, named[-1]) and fact.at == named[-1].at]
+
+
+def _discharge(cancel: Fact, known: Iterable[Fact]) -> list[Fact]:
+    """The discharge at the time that an A13 names, else the last one (T7)."""
+    discharges = [fact for fact in known if fact.kind == DISCHARGED]
+    if cancel.exact:
+        return [fact for fact in discharges if _at_once(fact, cancel)]
+    last = max((fact.effective_at for fact in discharges), default=None)
+    return [fact for fact in discharges if fact.effective_at == last]
+
+
+def _admissions(vague: Iterable[Fact], clear: Sequence[Fact], stated: Sequence[Fact]) -> Taken:
+    """What A11 without EVN-6 takes back: the visit, if it has one stay, at its PV1-3 (T6).
+
+    One after the other as they were reported; the same one twice counts once.
+    """
+    taken: Taken = {}
+    same: dict[object, set[str]] = {}
+    gone: set[str] = set()
+    for cancel in sorted(vague, key=recency):
+        content = (cancel.reported_at, cancel.at)
+        if content not in same:
+            known = [f for f in stated if _before(f, cancel) and f.event_id not in gone]
+            earlier = [fact for fact in clear if _before(fact, cancel)]
+            same[content] = _only_stay(cancel, known, earlier)
+            gone |= same[content]
+        taken[cancel.event_id] = same[content]
+    return taken
+
+
+def _only_stay(cancel: Fact, stated: Sequence[Fact], clear: Sequence[Fact]) -> set[str]:
+    standing = _standing(_clear(clear, stated), clear, stated)
+    stays = walk(standing, clear, track="census").stays
+    if len(stays) != 1 or not cancel.at or identity(stays[0].place) != cancel.at:
+        return set()
+    return {fact.event_id for fact in standing if fact.kind in _ARRIVALS}
+
+
+def _before(fact: Fact, cancel: Fact) -> bool:
+    """Whether the fact was reported no later than the cancellation; unknown counts as before."""
+    if fact.reported_at is None or cancel.reported_at is None:
+        return True
+    return fact.reported_at <= cancel.reported_at
+
+
+def _at_once(fact: Fact, other: Fact) -> bool:
+    return fact.effective_at == other.effective_at

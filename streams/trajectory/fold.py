@@ -1,0 +1,152 @@
+"""The trajectory's fold: facts in, revisions of points out."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from schemas.clock import instant
+from schemas.events import Event
+from schemas.place import Place
+from sinks.changes import Append, Change, Put, Row
+from sinks.projection import Load, Projection, Rows
+from sinks.tables import trajectory_facts, trajectory_points
+from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, identity, iso, recency, row
+from streams.trajectory.path import path
+from streams.trajectory.stays import Stay
+
+FOLD_VERSION = 1
+POINTS = UUID("0d8b5a52-3f0e-5a64-9a3e-5a7c1f6f0c21")  # namespace of point ids; never changes
+
+Points = dict[str, Row]  # the current revision by point id
+
+
+def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
+    """Add one visit's new facts in order; each changed point gets a new revision.
+
+    A point is the claim that the patient came to a place at a time; its id says both, so that
+    the same facts have the same points whatever their order. Its earlier revision is closed
+    at the event's ``recorded_at``, where the new one begins. A point that is no stay any more
+    stays as a revision with ``retracted_at``. A fact that changes nothing writes only itself.
+    """
+    facts = [Fact.of_row(loaded) for loaded in rows[trajectory_facts.name]]
+    points: Points = {point["point_id"]: point for point in rows[trajectory_points.name]}
+    known = max((loaded["recorded_at"] for loaded in rows[trajectory_facts.name]), default=None)
+    changes: list[Change] = []
+    for event in events:
+        recorded = instant(event["recorded_at"])
+        assert known is None or recorded > known, "known time rises within a visit"
+        known = recorded
+        changes.append(Append(trajectory_facts, row(event)))
+        if event["event_type"] not in PATH_KINDS:
+            continue
+        facts.append(Fact.of_event(event))
+        for revision in revisions(facts, points, event, recorded):
+            before = points.get(revision["point_id"])
+            if before is not None:
+                changes.append(Put(trajectory_points, {**before, "known_to": recorded}))
+            changes.append(Put(trajectory_points, revision))
+            points[revision["point_id"]] = revision
+    return changes
+
+
+def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: datetime) -> list[Row]:
+    """The points that differ from what was known before ``event``, as new revisions."""
+    admission_id = event["stream_id"]
+    patient_id = max(facts, key=recency).patient_id
+    found = set()
+    changed = []
+    for stay in path(facts).stays:
+        point_id = point(admission_id, stay)
+        found.add(point_id)
+        content = _content(stay, patient_id)
+        before = points.get(point_id)
+        if before is None or any(before[name] != value for name, value in content.items()):
+            changed.append(_revision(point_id, content, event, recorded))
+    for point_id, before in points.items():
+        if point_id not in found and before["retracted_at"] is None:
+            content = {name: before[name] for name in _CONTENT} | {"retracted_at": recorded}
+            changed.append(_revision(point_id, content, event, recorded))
+    return changed
+
+
+def point(admission_id: str, stay: Stay) -> str:
+    """The id of a stay's point: who came where, when, on which track."""
+    where = "^".join(identity(stay.place) or ())
+    return str(uuid5(POINTS, f"{admission_id}/{stay.track}/{iso(stay.start)}/{where}"))
+
+
+def _content(stay: Stay, patient_id: str) -> dict[str, Any]:
+    """The columns of a point that the facts decide."""
+    return {
+        "patient_id": patient_id,
+        "track": stay.track,
+        "location": stay.place,
+        "effective_at": stay.start,
+        "ended_at": stay.end,
+        "start_inferred": stay.start_inferred,
+        "end_inferred": stay.end_inferred,
+        "start_field": stay.start_field,
+        "start_event_id": stay.start_event_id,
+        "end_event_id": stay.end_event_id,
+        "retracted_at": None,
+    }
+
+
+_CONTENT = (
+    "patient_id", "track", "location", "effective_at", "ended_at", "start_inferred",
+    "end_inferred", "start_field", "start_event_id", "end_event_id", "retracted_at",
+)  # fmt: skip
+
+
+def _revision(point_id: str, content: Row, event: Event, recorded: datetime) -> Row:
+    """A point's whole row as known from ``event`` on."""
+    return {
+        "id": str(uuid5(UUID(point_id), f"{FOLD_VERSION}/{event['partition_seq']}")),
+        "point_id": point_id,
+        "tenant_id": event["tenant_id"],
+        "admission_id": event["stream_id"],
+        **content,
+        "known_from": recorded,
+        "known_to": None,
+        "fold_version": FOLD_VERSION,
+        "partition": event["partition"],
+        "partition_seq": event["partition_seq"],
+        "data": _data(content),
+    }
+
+
+def _data(content: Row) -> dict[str, Any]:
+    """Document 000's fields of a point, with the place taken apart (rule T20)."""
+    place = Place.parse(content["location"])
+    return {
+        "location": content["location"],
+        "bed": place.bed or None,
+        "effective_at": iso(content["effective_at"]),
+        "ended_at": iso(content["ended_at"]),
+        "point_of_care": place.point_of_care or None,
+        "room": place.room or None,
+        "facility": place.facility or None,
+        "building": place.building or None,
+        "floor": place.floor or None,
+        "start_inferred": content["start_inferred"],
+        "end_inferred": content["end_inferred"],
+    }
+
+
+PROJECTION = Projection(
+    name="trajectory",
+    reads=KINDS,
+    owns=(trajectory_facts, trajectory_points),
+    loads=(
+        # Updates are kept as facts, yet never make a stay (rule T8).
+        Load(
+            table=trajectory_facts,
+            by="admission_id",
+            where="event_type <> 'admission.updated'",
+        ),
+        Load(table=trajectory_points, by="admission_id", where="known_to IS NULL"),
+    ),
+    fold=fold,
+    fold_version=FOLD_VERSION,
+)

@@ -1,0 +1,133 @@
+"""The admission read model: document 000's fields, whatever order the events came in."""
+
+import itertools
+import random
+
+import pytest
+
+from schemas import sealing
+from schemas.events import Event
+from sinks.changes import Row
+from streams.read_models import ADMISSIONS
+from tests.streams.trajectory.visits import PATIENT, VISIT, Tables, adt, arrive, batches, without
+
+DETAILS = {
+    "patient_class": "I",
+    "attending_id": "5d6c0e1e-0000-8000-8000-000000000001",
+    "admission_type": "E",
+    "hospital_service": "CAR",
+}
+A01 = adt("A01", "08:00", "W1^R^1", **DETAILS, visit_number=b"sealed")
+A02 = adt("A02", "10:00", "W2^R^2", prior="W1^R^1")
+A03 = adt("A03", "12:00", "W2^R^2")
+
+
+def row(*events: Event, cuts: int = 0) -> Row | None:
+    tables = Tables(ADMISSIONS)
+    for batch in batches(arrive(events), cuts):
+        tables.apply(batch)
+    return tables.table("admission_read_models").get(VISIT)
+
+
+def data(*events: Event) -> dict[str, object]:
+    found = row(*events)
+    assert found is not None
+    return found["data"]
+
+
+def test_an_admission_has_document_000s_fields():
+    assert data(A01) == {
+        "admission_id": VISIT,
+        "patient_id": PATIENT,
+        "visit_number": sealing.text(b"sealed"),
+        "specialty": "CAR",
+        "attending_id": DETAILS["attending_id"],
+        "admission_type": "E",
+        "patient_class": "I",
+        "status": "active",
+        "admit_date": "2026-03-01T08:00:00+00:00",
+        "discharge_date": None,
+        "current_location": "W1^R^1",
+        "current_bed": "1",
+        "unresolved": [],
+    }
+
+
+def test_a_move_changes_the_place_and_a_discharge_ends_the_visit():
+    assert data(A01, A02)["current_bed"] == "2"
+    ended = data(A01, A02, A03)
+    assert (ended["status"], ended["discharge_date"]) == (
+        "discharged",
+        "2026-03-01T12:00:00+00:00",
+    )
+    assert (ended["current_location"], ended["current_bed"]) == (None, None)
+
+
+def test_t7_a_cancelled_discharge_makes_the_visit_active_again():
+    again = data(A01, A03, adt("A13", "12:00", "W1^R^1", reported="12:30"))
+    assert (again["status"], again["discharge_date"]) == ("active", None)
+
+
+def test_t4_t6_a_cancelled_admission_is_cancelled_in_both_orders():
+    cancel = adt("A11", "08:00", "W1^R^1", reported="09:00")
+    assert data(A01, cancel)["status"] == "cancelled"
+    assert data(cancel, A01)["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "status"),
+    [("A11", "cancelled"), ("A03", "discharged"), ("A12", "active"), ("A13", "active")],
+)
+def test_a_visit_of_which_only_an_end_or_a_cancellation_came_waits_with_its_facts(trigger, status):
+    assert data(adt(trigger, "12:00", "W1^R^1"))["status"] == status
+
+
+@pytest.mark.parametrize("cuts", [0, 1])
+def test_i6_an_update_alone_makes_no_admission(cuts):
+    update = adt("A08", "07:00", "W1^R^1", hospital_service="SUR")
+    assert row(update) is None
+    late = row(update, A01, cuts=cuts)
+    assert late is not None
+    assert late["data"]["specialty"] == "CAR"
+
+
+def test_t8_an_update_changes_details_and_moves_nobody():
+    update = adt("A08", "09:00", "W7^R^7", hospital_service="SUR", patient_class="")
+    found = data(A01, update)
+    assert (found["specialty"], found["patient_class"]) == ("SUR", None)
+    assert (found["current_location"], found["attending_id"]) == (
+        "W1^R^1",
+        DETAILS["attending_id"],
+    )
+
+
+def test_t12_every_order_and_every_batch_gives_the_same_admission():
+    update = adt("A08", "09:00", hospital_service="SUR")
+    cancel = adt("A12", "10:00", "W1^R^1", prior="W2^R^2", reported="10:20")
+    rest = [A02, cancel, update, A03, adt("A13", "12:00", reported="12:20")]
+    expected = data(A01, *rest)
+    for order in itertools.permutations(rest):
+        assert data(A01, *order) == expected
+    events = [A01, *rest]
+    for seed in range(20):
+        random.Random(seed).shuffle(events)
+        whole = row(*events)
+        for cuts in range(1 << (len(events) - 1)):
+            assert row(*events, cuts=cuts) == whole
+
+
+def test_the_row_says_when_the_visit_was_first_and_last_heard_of():
+    found = row(A01, A02)
+    assert found is not None
+    first, last = arrive([A01, A02])
+    assert (found["partition"], found["partition_seq"]) == (3, 2)
+    assert found["updated_at"] > found["created_at"]
+    assert last["recorded_at"] > first["recorded_at"]
+
+
+def test_what_it_keeps_of_an_update_does_not_grow():
+    updates = [adt("A08", f"09:{minute:02}", hospital_service="SUR") for minute in range(60)]
+    found = row(A01, *updates)
+    assert found is not None
+    assert len(found["facts"]["path"]) == 1
+    assert without(found["facts"], "path", "details") == {}

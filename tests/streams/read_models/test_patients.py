@@ -1,0 +1,70 @@
+"""The patient read model: the newest snapshot wins, whenever it comes."""
+
+import itertools
+
+from schemas import sealing
+from schemas.clock import instant, micros
+from schemas.events import Event
+from streams.read_models import PATIENTS
+from tests.streams.trajectory.visits import PATIENT, Tables, adt, arrive, clock
+
+
+def snapshot(at: str, reported: str | None = "", *, kind: str = "patient.updated") -> Event:
+    said = adt("A08", at, reported=reported)
+    return Event(
+        **{
+            **said,
+            "event_type": kind,
+            "stream_type": "patient",
+            "stream_id": PATIENT,
+            "sealed": {"demographics": f"sealed {at} {reported}".encode()},
+            "data": {"trigger": "A08", "reported_at": said["data"]["reported_at"]},
+        }
+    )
+
+
+def folded(*events: Event):
+    tables = Tables(PATIENTS)
+    for event in arrive(events):
+        tables.apply([event])
+    return tables.table("patient_read_models")[PATIENT]
+
+
+def test_a_registered_patient_is_a_row_with_the_sealed_snapshot_only():
+    event = snapshot("08:00", kind="patient.registered")
+    row = folded(event)
+    assert row["data"] == {
+        "patient_id": PATIENT,
+        "demographics": sealing.text(b"sealed 08:00 "),
+        "trigger": "A08",
+        "event_id": event["event_id"],
+        "feed_id": event["feed_id"],
+        "reported_at": "2026-03-01T08:00:00+00:00",
+        "occurred_at": "2026-03-01T08:00:00+00:00",
+        "newest": [micros(clock("08:00")), micros(clock("08:00")), event["event_id"]],
+    }
+    assert row["created_at"] == row["updated_at"] == instant(arrive([event])[0]["recorded_at"])
+
+
+def test_the_newest_snapshot_wins_in_every_order():
+    events = [
+        snapshot("08:00", kind="patient.registered"),
+        snapshot("09:00"),
+        snapshot("07:00", "10:00"),
+        snapshot("11:00", None),
+    ]
+    for order in itertools.permutations(events):
+        row = folded(*order)
+        assert row["data"]["demographics"] == sealing.text(b"sealed 07:00 10:00")
+
+
+def test_one_batch_gives_the_same_row_as_one_event_at_a_time():
+    events = [snapshot("09:00"), snapshot("08:00"), snapshot("10:00")]
+    whole = Tables(PATIENTS)
+    whole.apply(arrive(events))
+    assert whole.table("patient_read_models")[PATIENT] == folded(*events)
+
+
+def test_a_snapshot_without_demographics_shows_none():
+    bare = Event(**{**snapshot("08:00"), "sealed": {}})
+    assert folded(bare)["data"]["demographics"] is None
