@@ -1,7 +1,7 @@
 """The one settings object, read once where a command starts.
 
 A value comes from the environment, else from the TOML file that WARDTRAIL_CONFIG names (its
-keys are the field names below), else from the running stack under the home, else from the
+keys are the field names below), else from the stack under the home, else from the
 default here. A field's environment variable is WARDTRAIL_ and its name in capitals, but for
 the customary names in `CUSTOMARY`.
 """
@@ -104,11 +104,11 @@ class Settings:
     def joined(self, stack: StackState) -> Self:
         """The same, with the addresses and ports of this stack where none was set."""
         found: dict[str, Any] = {}
-        if stack.kafka and "kafka" not in self.outside and stack.running("kafka"):
+        if stack.kafka and "kafka" not in self.outside:
             found["kafka_bootstrap_servers"] = stack.kafka.bootstrap_servers
-        if stack.registry and "registry" not in self.outside and stack.running("registry"):
+        if stack.registry and "registry" not in self.outside:
             found["schema_registry_url"] = stack.registry.url
-        if stack.postgres and "postgres" not in self.outside and stack.running("postgres"):
+        if stack.postgres and "postgres" not in self.outside:
             found["database_url"] = stack.postgres.url
             found["postgres"] = stack.postgres
         for name in ("mllp", "http"):

@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 
 from ops import access, logs
 from ops.settings import Settings
-from schemas.codec import Codec
+from schemas.codec import Codec, Ids
+from schemas.registry import RegistryAway
+from schemas.topics import TOPICS
 from sinks.database import Database
 from streams import app as apps
-from streams import publications
+from streams import log, publications
 from streams.ledger.processor import Ledger
 from streams.ownership import Ownership
 from streams.ports import Processor
@@ -27,6 +29,7 @@ from streams.projector import Projector
 from streams.read_models import PROJECTIONS
 from streams.relay import Publication, Relay
 from streams.trajectory import PROJECTION
+from streams.transport import pauses
 
 RESTARTS_MAX = 20  # within the window; a processor that crashes faster needs a person
 RESTART_WINDOW_SECONDS = 300.0
@@ -129,8 +132,7 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
         access.role_url(settings, "wt_worker"), name=" ".join(names), size=4 + 6 * len(names)
     )
     parts = Parts(
-        settings=settings, database=database, owner=owner,
-        codec=Codec(access.schema_ids(settings)),
+        settings=settings, database=database, owner=owner, codec=Codec(_await_servers(settings)),
     )  # fmt: skip
     built = [PROCESSORS[name](parts) for name in names]
     scratch = settings.home / "faust"
@@ -158,6 +160,22 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
             thread.join(STOP_SECONDS)
         database.close()
     return 1 if any(relay.failure for relay in relays) else code
+
+
+def _await_servers(settings: Settings) -> Ids:
+    """Wait for the registry and the broker, as long as it takes; return the schema ids.
+
+    Faust ends its process when no broker answers at start, and a restart would find the same.
+    The database is waited for where partitions are taken.
+    """
+    for pause in pauses():
+        try:
+            log.topic_ids(access.bootstrap_servers(settings), list(TOPICS))
+            return access.schema_ids(settings)
+        except (log.BrokerAway, RegistryAway) as away:
+            logger.warning("not started yet, again in %.1f s: %s", pause, away)
+            time.sleep(pause)
+    raise AssertionError("pauses never end")
 
 
 def _relay(relay: Relay, stop: threading.Event) -> None:

@@ -107,7 +107,8 @@ class Registry:
                 f"the registry lacks our schema (register it by: wardtrail migrate): {subject}"
             ) from None
         number = found.schema_id
-        assert isinstance(number, int), "a schema that was found has an id"
+        if not isinstance(number, int):
+            raise RegistryAway(f"what answers at {self.url} is no registry")
         return number
 
     def _older(self, subject: str, record: str, newest: int) -> list[Writer]:

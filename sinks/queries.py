@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -23,6 +23,9 @@ EXPORT_IDLE_S = 3_600
 EXPORT_ROWS = 2_000  # fetched at a time
 AUTHORITIES_MAX = 100
 BACKLOG_MAX = 1_000_000  # counted per partition; what is more is as bad
+
+Snapshot: TypeAlias = Connection[Row]
+"""A read-only transaction that :func:`as_tenant` or :func:`as_overseer` gave."""
 
 
 class NotMigrated(Exception):  # noqa: N818  named for what is wrong
@@ -119,7 +122,7 @@ class Letter:
 
 
 @contextmanager
-def as_tenant(url: str, tenant_id: UUID) -> Iterator[Connection[Row]]:
+def as_tenant(url: str, tenant_id: UUID) -> Iterator[Snapshot]:
     """One snapshot as ``wt_app``, read only, that shows one tenant's rows.
 
     Raises :class:`~sinks.database.DatabaseAway`, :class:`NotMigrated`.
@@ -130,7 +133,7 @@ def as_tenant(url: str, tenant_id: UUID) -> Iterator[Connection[Row]]:
 
 
 @contextmanager
-def as_overseer(url: str) -> Iterator[Connection[Row]]:
+def as_overseer(url: str) -> Iterator[Snapshot]:
     """One snapshot as ``wt_worker``, read only, that shows the rows of every tenant."""
     with _snapshot(url, name="overseer") as connection:
         for_tenants(connection, tenant_ids(connection))
@@ -138,7 +141,7 @@ def as_overseer(url: str) -> Iterator[Connection[Row]]:
 
 
 @contextmanager
-def _snapshot(url: str, *, name: str) -> Iterator[Connection[Row]]:
+def _snapshot(url: str, *, name: str) -> Iterator[Snapshot]:
     with connect(url, name=name) as connection, _known_tables(), connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         yield connection
@@ -155,7 +158,7 @@ def _known_tables() -> Iterator[None]:
         raise
 
 
-def tenant(connection: Connection[Row], called: str) -> Tenant:
+def tenant(connection: Snapshot, called: str) -> Tenant:
     """The tenant of this id, subdomain or name, for an overseer; :class:`TenantUnknown`."""
     everyone = [
         Tenant(tenant_id=UUID(row["id"]), name=row["name"], subdomain=row["subdomain"])
@@ -170,7 +173,7 @@ def tenant(connection: Connection[Row], called: str) -> Tenant:
 
 
 def points(
-    connection: Connection[Row],
+    connection: Snapshot,
     admission_id: UUID,
     *,
     at: datetime | None = None,
@@ -188,7 +191,7 @@ def points(
 
 
 def trajectory(
-    connection: Connection[Row], *, track: str | None = None, known_at: datetime | None = None
+    connection: Snapshot, *, track: str | None = None, known_at: datetime | None = None
 ) -> Iterator[Exported]:
     """Every stay that the connection may see, by visit, track and time, as it comes."""
     conditions, values = _known(known_at)
@@ -209,7 +212,7 @@ def trajectory(
             )
 
 
-def timeline(connection: Connection[Row], admission_id: UUID) -> list[Happened]:
+def timeline(connection: Snapshot, admission_id: UUID) -> list[Happened]:
     """What happened to a visit, in order."""
     rows = connection.execute(
         "SELECT event_type, occurred_at FROM timeline_events"
@@ -219,7 +222,7 @@ def timeline(connection: Connection[Row], admission_id: UUID) -> list[Happened]:
     return [_of(Happened, row) for row in rows]
 
 
-def visits(connection: Connection[Row], among: Collection[UUID]) -> list[UUID]:
+def visits(connection: Snapshot, among: Collection[UUID]) -> list[UUID]:
     """Those of these ids that are visits we heard of."""
     rows = connection.execute(
         "SELECT stream_id FROM streams WHERE stream_type = 'admission' AND stream_id = ANY(%s)"
@@ -229,19 +232,19 @@ def visits(connection: Connection[Row], among: Collection[UUID]) -> list[UUID]:
     return [UUID(row["stream_id"]) for row in rows]
 
 
-def longest(connection: Connection[Row], limit: int) -> list[UUID]:
+def longest(connection: Snapshot, limit: int) -> list[UUID]:
     """The visits that saw the most wards, then the most beds."""
     rows = connection.execute(_LONGEST, (limit,))
     return [UUID(row["admission_id"]) for row in rows]
 
 
-def authorities(connection: Connection[Row]) -> list[str]:
+def authorities(connection: Snapshot) -> list[str]:
     """The assigning authorities that named people so far, at most :data:`AUTHORITIES_MAX`."""
     rows = connection.execute(_AUTHORITIES, {"limit": AUTHORITIES_MAX})
     return [row["authority"] for row in rows]
 
 
-def standings(connection: Connection[Row]) -> list[Standing]:
+def standings(connection: Snapshot) -> list[Standing]:
     """Every subscription's row."""
     rows = connection.execute("SELECT * FROM subscriptions ORDER BY 1, 2, 3")
     return [
@@ -251,7 +254,7 @@ def standings(connection: Connection[Row]) -> list[Standing]:
 
 
 def backlog(
-    connection: Connection[Row],
+    connection: Snapshot,
     subscription_id: str,
     *,
     table: str,
@@ -275,7 +278,7 @@ def backlog(
 
 
 def dead_letters(
-    connection: Connection[Row], *, limit: int, tenant_id: UUID | None = None
+    connection: Snapshot, *, limit: int, tenant_id: UUID | None = None
 ) -> list[Letter]:
     """The newest dead letters first; all, or one tenant's."""
     rows = connection.execute(

@@ -288,12 +288,22 @@ admission_read_models = Table(
     _tenant(),
     Column("patient_id", Uuid, nullable=False),
     _json("data"),
-    _json("facts"),
     _time("created_at"),
     _time("updated_at"),
     *_origin(),
     Index("idx_admission_tenant", "tenant_id"),
     Index("idx_admission_patient", "patient_id"),
+)
+
+admission_facts = Table(
+    "admission_facts",
+    metadata,
+    Column("id", Uuid, primary_key=True, comment="the admission's"),
+    _tenant(),
+    _json("facts"),
+    _time("created_at"),
+    *_origin(),
+    Index("idx_admission_facts_tenant", "tenant_id"),
 )
 
 flightplan_read_models = Table(

@@ -2,25 +2,45 @@
 
 from collections.abc import Sequence
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
 REPLY_SECONDS = 5.0
 # librdkafka's default of 1,000 ms between empty fetches costs a factor of seven.
 FETCH = {"fetch.queue.backoff.ms": 2, "fetch.wait.max.ms": 50}
+# A broker that is away is told once, by us; librdkafka would tell it twenty times a second.
+QUIET = {"log_level": 2, "reconnect.backoff.ms": 100, "reconnect.backoff.max.ms": 2_000}
 
 
 class BrokerAway(Exception):  # noqa: N818  named for what is wrong
     """No broker answers, or none that can."""
 
 
+class TopicMissing(Exception):  # noqa: N818  named for what is wrong
+    """A topic of ours isn't there."""
+
+
 def topic_ids(bootstrap_servers: str, topics: Sequence[str]) -> dict[str, str]:
-    """Kafka's id of each topic, which another topic of the same name doesn't have."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    """Kafka's id of each topic, which another topic of the same name doesn't have.
+
+    Raises :class:`TopicMissing` or :class:`BrokerAway`.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
     try:
         asked = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REPLY_SECONDS)
         return {name: str(future.result(REPLY_SECONDS).topic_id) for name, future in asked.items()}
-    except (KafkaException, TimeoutError) as error:
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise TopicMissing("a topic is missing (hint: wardtrail migrate)") from error
+        raise BrokerAway(_said(error)) from error
+    except TimeoutError as error:
         raise BrokerAway(_said(error)) from error
 
 
@@ -36,6 +56,7 @@ def last_record(bootstrap_servers: str, topic: str, partition: int) -> Message |
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             **FETCH,
+            **QUIET,
         }
     )
     try:

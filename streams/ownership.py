@@ -106,7 +106,7 @@ def told() -> Iterator[None]:
         raise ports.Stale(str(error)) from error
     except subscriptions.Hole as error:
         raise ports.Hole(error.expected) from error
-    except subscriptions.TopicReplaced as error:
+    except (subscriptions.TopicReplaced, log.TopicMissing) as error:
         raise ports.Broken(str(error)) from error
     except (DatabaseAway, log.BrokerAway) as error:
         raise ports.Transient(str(error)) from error

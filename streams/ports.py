@@ -66,7 +66,7 @@ class Processor(Protocol):
         generation, except where this processor raised `Stale` since: there it is raised again.
         """
 
-    def apply(self, topic: str, partition: int, batch: Any) -> int:  # noqa: ANN401  its own type
+    def apply(self, topic: str, partition: int, batch: Any, /) -> int:  # noqa: ANN401  its own
         """Apply a chunk and move the position in the same transaction; return the next offset.
 
         ``batch`` is what ``prepare`` made of the records, or the records. Raises `Stale` and

@@ -210,7 +210,7 @@ class Relay:
                 "partitioner": "murmur2_random",
                 "message.max.bytes": RECORD_BYTES_MAX,
                 "queue.buffering.max.messages": 1_000_000,
-                "log_level": 2,
+                **log.QUIET,
             }
         )
 

@@ -88,8 +88,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), timeout)
             return
-        generation = self.app.consumer_generation_id
         fetched, _ = await self._wait_next_records(timeout)
+        # Asked after the wait, which may have been for a rebalance and the seek that ends it.
+        generation = self.app.consumer_generation_id
         for tp, (seek, records) in (fetched or {}).items():
             for part in chunks(records, most=CHUNK_RECORDS, most_bytes=CHUNK_BYTES):
                 if (

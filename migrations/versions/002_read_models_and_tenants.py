@@ -16,6 +16,7 @@ def downgrade() -> None:
     op.execute("DROP VIEW location_discrepancies")
     op.execute("DROP FUNCTION tenant_ids()")
     op.execute(
-        "DROP TABLE patient_read_models, admission_read_models, flightplan_read_models,"
+        "DROP TABLE patient_read_models, admission_read_models, admission_facts,"
+        " flightplan_read_models,"
         " timeline_events, trajectory_facts, trajectory_points, feeds, tenant_keys, tenants"
     )

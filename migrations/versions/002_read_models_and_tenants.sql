@@ -1,11 +1,22 @@
 -- Read models and tenants: what is derived, and for whom.
 
+CREATE TABLE admission_facts (
+    id UUID NOT NULL,
+    tenant_id UUID NOT NULL,
+    facts JSONB NOT NULL,
+    created_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    partition SMALLINT NOT NULL,
+    partition_seq BIGINT NOT NULL,
+    CONSTRAINT pk_admission_facts PRIMARY KEY (id)
+);
+COMMENT ON COLUMN admission_facts.id IS 'the admission''s';
+CREATE INDEX idx_admission_facts_tenant ON admission_facts (tenant_id);
+
 CREATE TABLE admission_read_models (
     id UUID NOT NULL,
     tenant_id UUID NOT NULL,
     patient_id UUID NOT NULL,
     data JSONB NOT NULL,
-    facts JSONB NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE NOT NULL,
     partition SMALLINT NOT NULL,
@@ -165,6 +176,16 @@ CREATE TABLE tenant_keys (
     CONSTRAINT fk_tenant_keys_tenant_id FOREIGN KEY(tenant_id) REFERENCES tenants (id)
 );
 COMMENT ON COLUMN tenant_keys.wrapped IS 'sealed by the root key';
+
+GRANT SELECT, INSERT, UPDATE ON admission_facts TO wt_worker;
+GRANT SELECT ON admission_facts TO wt_app, wt_definer;
+ALTER TABLE admission_facts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE admission_facts FORCE ROW LEVEL SECURITY;
+CREATE POLICY worker ON admission_facts TO wt_worker
+    USING (tenant_id = ANY (nullif(current_setting('wt.tenants', true), '')::uuid[]))
+    WITH CHECK (tenant_id = ANY (nullif(current_setting('wt.tenants', true), '')::uuid[]));
+CREATE POLICY app ON admission_facts TO wt_app
+    USING (tenant_id = nullif(current_setting('wt.tenant', true), '')::uuid);
 
 GRANT SELECT, INSERT, UPDATE ON admission_read_models TO wt_worker;
 GRANT SELECT ON admission_read_models TO wt_app, wt_definer;

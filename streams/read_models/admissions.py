@@ -1,66 +1,60 @@
 """Admissions: each visit as it is now known, in document 000's fields."""
 
 from collections.abc import Iterator, Sequence
-from itertools import dropwhile
 from typing import Any
 
 from schemas import sealing
 from schemas.clock import instant
 from schemas.events import Event
 from schemas.place import Place
-from sinks.changes import Change, Put
+from sinks.changes import Change, Put, Row
 from sinks.projection import Load, Projection, Rows
-from sinks.tables import admission_read_models
+from sinks.tables import admission_facts, admission_read_models
 from streams.read_models import newest
 from streams.read_models.newest import Details
-from streams.trajectory.facts import CANCELLED, DISCHARGED, KINDS, PATH_KINDS, UPDATED, Fact, iso
-from streams.trajectory.path import path
+from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, iso
+from streams.trajectory.path import Path, path
 
 _DETAILS = ("patient_id", "patient_class", "attending_id", "admission_type", "hospital_service")
 
 
-def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
-    """Fold a visit's new events into its one row.
+_NOTHING: Row = {"facts": {"path": [], "details": {}}, "created_at": None}
 
-    Column ``facts`` keeps what the row is made of: ``path``, the facts of the path, and
-    ``details``, the newest value of each detail. An update alone makes no row (rule I6); its
-    details come again with the next snapshot.
+
+def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
+    """Fold a visit's new events into what is known of it, and into its one row.
+
+    ``admission_facts`` keeps what the row is made of: ``path``, the facts of the path, and
+    ``details``, the newest value of each detail. The row is made once a fact makes it a visit:
+    updates and cancellations that come first only wait there (rule I6).
     """
-    loaded = rows[admission_read_models.name]
-    if loaded:
-        kept, created = loaded[0]["facts"], loaded[0]["created_at"]
-        facts = [Fact.of_json(fact) for fact in kept["path"]]
-        details: Details = dict(kept["details"])
-    else:
-        events = list(dropwhile(_updates, events))
-        if not events:
-            return []
-        facts, details, created = [], {}, instant(events[0]["recorded_at"])
+    kept: Row = next(iter(rows[admission_facts.name]), _NOTHING)
+    facts = [Fact.of_json(fact) for fact in kept["facts"]["path"]]
+    details: Details = dict(kept["facts"]["details"])
     for event in events:
         if event["event_type"] in PATH_KINDS:
             facts.append(Fact.of_event(event))
         newest.keep(details, event, _said(event))
     last = events[-1]
-    return [
-        Put(
-            admission_read_models,
-            {
-                "id": last["stream_id"],
-                "tenant_id": last["tenant_id"],
-                "patient_id": newest.value(details, "patient_id"),
-                "data": _data(last["stream_id"], facts, details),
-                "facts": {"path": [fact.to_json() for fact in facts], "details": details},
-                "created_at": created,
-                "updated_at": instant(last["recorded_at"]),
-                "partition": last["partition"],
-                "partition_seq": last["partition_seq"],
-            },
-        )
-    ]
-
-
-def _updates(event: Event) -> bool:
-    return event["event_type"] == UPDATED
+    standing = {
+        "id": last["stream_id"],
+        "tenant_id": last["tenant_id"],
+        "created_at": kept["created_at"] or instant(events[0]["recorded_at"]),
+        "partition": last["partition"],
+        "partition_seq": last["partition_seq"],
+    }
+    known = {"path": [fact.to_json() for fact in facts], "details": details}
+    changes: list[Change] = [Put(admission_facts, {**standing, "facts": known})]
+    found = path(facts)
+    if found.status is not None:
+        row = {
+            **standing,
+            "patient_id": newest.value(details, "patient_id"),
+            "data": _data(last["stream_id"], found, details),
+            "updated_at": instant(last["recorded_at"]),
+        }
+        changes.append(Put(admission_read_models, row))
+    return changes
 
 
 def _said(event: Event) -> Iterator[tuple[str, Any]]:
@@ -71,8 +65,7 @@ def _said(event: Event) -> Iterator[tuple[str, Any]]:
     yield "visit_number", None if number is None else sealing.text(number)
 
 
-def _data(admission_id: str, facts: Sequence[Fact], details: Details) -> dict[str, Any]:
-    found = path(facts)
+def _data(admission_id: str, found: Path, details: Details) -> dict[str, Any]:
     current = found.current
     place = Place.parse(current.place) if current is not None else None
     return {
@@ -83,7 +76,7 @@ def _data(admission_id: str, facts: Sequence[Fact], details: Details) -> dict[st
         "attending_id": newest.value(details, "attending_id"),
         "admission_type": newest.value(details, "admission_type"),
         "patient_class": newest.value(details, "patient_class"),
-        "status": found.status or _unvisited(facts),
+        "status": found.status,
         "admit_date": iso(found.admitted_at),
         "discharge_date": iso(found.discharged_at),
         "current_location": current.place if current is not None else None,
@@ -92,18 +85,10 @@ def _data(admission_id: str, facts: Sequence[Fact], details: Details) -> dict[st
     }
 
 
-def _unvisited(facts: Sequence[Fact]) -> str:
-    """The status of a visit of which only its end or a cancellation is known so far."""
-    kinds = {fact.kind for fact in facts}
-    if CANCELLED in kinds:
-        return "cancelled"
-    return "discharged" if DISCHARGED in kinds else "active"
-
-
 PROJECTION = Projection(
     name="admissions",
     reads=KINDS,
-    owns=(admission_read_models,),
-    loads=(Load(table=admission_read_models, by="id"),),
+    owns=(admission_read_models, admission_facts),
+    loads=(Load(table=admission_facts, by="id"),),
     fold=fold,
 )

@@ -183,4 +183,6 @@ def recency(fact: Fact) -> tuple[datetime, datetime, str]:
 
 def iso(at: datetime | None) -> str | None:
     """An instant as JSON holds it: ISO 8601 in UTC, whatever the session's zone was."""
-    return None if at is None else at.astimezone(UTC).isoformat()
+    if at is None:
+        return None
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat()

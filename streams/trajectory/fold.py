@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -11,12 +12,16 @@ from schemas.place import Place
 from sinks.changes import Append, Change, Put, Row
 from sinks.projection import Load, Projection, Rows
 from sinks.tables import trajectory_facts, trajectory_points
-from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, identity, iso, recency, row
+from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, Identity, identity, iso, recency, row
 from streams.trajectory.path import path
 from streams.trajectory.stays import Stay
 
 FOLD_VERSION = 1
 POINTS = UUID("0d8b5a52-3f0e-5a64-9a3e-5a7c1f6f0c21")  # namespace of point ids; never changes
+
+_COMPONENTS = ("point_of_care", "room", "bed", "facility", "building", "floor")
+_POINTS_CACHED = 8_192  # a batch's points: each is named again at every later event of its visit
+_PLACES_CACHED = 65_536  # more beds than a hospital group has
 
 Points = dict[str, Row]  # the current revision by point id
 
@@ -32,6 +37,7 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     facts = [Fact.of_row(loaded) for loaded in rows[trajectory_facts.name]]
     points: Points = {point["point_id"]: point for point in rows[trajectory_points.name]}
     known = max((loaded["recorded_at"] for loaded in rows[trajectory_facts.name]), default=None)
+    newest = max(facts, key=recency, default=None)
     changes: list[Change] = []
     for event in events:
         recorded = instant(event["recorded_at"])
@@ -41,7 +47,8 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
         if event["event_type"] not in PATH_KINDS:
             continue
         facts.append(Fact.of_event(event))
-        for revision in revisions(facts, points, event, recorded):
+        newest = max(newest or facts[0], facts[-1], key=recency)
+        for revision in revisions(facts, newest.patient_id, points, event, recorded):
             before = points.get(revision["point_id"])
             if before is not None:
                 changes.append(Put(trajectory_points, {**before, "known_to": recorded}))
@@ -50,10 +57,11 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     return changes
 
 
-def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: datetime) -> list[Row]:
+def revisions(
+    facts: Sequence[Fact], patient_id: str, points: Points, event: Event, recorded: datetime
+) -> list[Row]:
     """The points that differ from what was known before ``event``, as new revisions."""
     admission_id = event["stream_id"]
-    patient_id = max(facts, key=recency).patient_id
     found = set()
     changed = []
     for stay in path(facts).stays:
@@ -72,8 +80,13 @@ def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: dat
 
 def point(admission_id: str, stay: Stay) -> str:
     """The id of a stay's point: who came where, when, on which track."""
-    where = "^".join(identity(stay.place) or ())
-    return str(uuid5(POINTS, f"{admission_id}/{stay.track}/{iso(stay.start)}/{where}"))
+    return _point(admission_id, stay.track, stay.start, identity(stay.place) or ())
+
+
+@lru_cache(maxsize=_POINTS_CACHED)
+def _point(admission_id: str, track: str, start: datetime, place: Identity) -> str:
+    where = "^".join(place)
+    return str(uuid5(POINTS, f"{admission_id}/{track}/{iso(start)}/{where}"))
 
 
 def _content(stay: Stay, patient_id: str) -> dict[str, Any]:
@@ -102,7 +115,7 @@ _CONTENT = (
 def _revision(point_id: str, content: Row, event: Event, recorded: datetime) -> Row:
     """A point's whole row as known from ``event`` on."""
     return {
-        "id": str(uuid5(UUID(point_id), f"{FOLD_VERSION}/{event['partition_seq']}")),
+        "id": str(uuid5(POINTS, f"{point_id}/{FOLD_VERSION}/{event['partition_seq']}")),
         "point_id": point_id,
         "tenant_id": event["tenant_id"],
         "admission_id": event["stream_id"],
@@ -118,20 +131,20 @@ def _revision(point_id: str, content: Row, event: Event, recorded: datetime) -> 
 
 def _data(content: Row) -> dict[str, Any]:
     """Document 000's fields of a point, with the place taken apart (rule T20)."""
-    place = Place.parse(content["location"])
     return {
         "location": content["location"],
-        "bed": place.bed or None,
+        **_components(content["location"]),
         "effective_at": iso(content["effective_at"]),
         "ended_at": iso(content["ended_at"]),
-        "point_of_care": place.point_of_care or None,
-        "room": place.room or None,
-        "facility": place.facility or None,
-        "building": place.building or None,
-        "floor": place.floor or None,
         "start_inferred": content["start_inferred"],
         "end_inferred": content["end_inferred"],
     }
+
+
+@lru_cache(maxsize=_PLACES_CACHED)
+def _components(location: str) -> dict[str, str | None]:
+    place = Place.parse(location)
+    return {name: getattr(place, name) or None for name in _COMPONENTS}
 
 
 PROJECTION = Projection(
@@ -149,4 +162,5 @@ PROJECTION = Projection(
     ),
     fold=fold,
     fold_version=FOLD_VERSION,
+    notify="wardtrail_points",
 )

@@ -13,6 +13,7 @@ from streams.trajectory.facts import (
     MOVED,
     Fact,
     Identity,
+    Order,
 )
 
 # A move from a place where we never saw the patient proves that place only just before the
@@ -68,8 +69,9 @@ def walk(standing: Sequence[Fact], cancels: Sequence[Fact] = (), *, track: str) 
             group.append(ordered[at])
             at += 1
         walker.place(group)
+    walker.stay_on()
     return Walked(
-        stays=tuple(walker.stays) if walker.current is None else (*walker.stays, walker.current),
+        stays=tuple(walker.stays),
         is_open=walker.is_open,
         discharged_at=walker.discharged_at,
     )
@@ -88,7 +90,7 @@ class _Walker:
     """Where the patient is while facts are read in order."""
 
     __slots__ = (
-        "admitted_at", "cancels", "current", "discharged_at",
+        "admitted_at", "arrival", "cancels", "discharged_at",
         "here", "is_open", "seen_at", "stays", "track",
     )  # fmt: skip
 
@@ -96,8 +98,8 @@ class _Walker:
         self.track = track
         self.cancels = cancels
         self.stays: list[Stay] = []
-        self.current: Stay | None = None
-        self.here: Identity | None = None  # of the current stay
+        self.arrival: Fact | None = None  # began the stay that goes on
+        self.here: Identity | None = None  # where that is
         self.is_open: bool | None = None
         self.admitted_at: datetime | None = None
         self.discharged_at: datetime | None = None
@@ -131,24 +133,38 @@ class _Walker:
             self.is_open, self.discharged_at = False, fact.effective_at
             self.seen_at = fact.effective_at
 
+    def stay_on(self) -> None:
+        """Add the stay that goes on, when all facts are read."""
+        if self.arrival is not None:
+            self._add(self.arrival, None, None, inferred=False)
+
     def _arrive(self, fact: Fact, there: Identity) -> None:
-        assert fact.place is not None, "who arrives, arrives somewhere"
-        inferred = fact.kind == DISCHARGE_CANCELLED
-        self._leave(fact.effective_at, fact.event_id, inferred=inferred)
-        self.here = there
-        self.current = Stay(
-            track=self.track,
-            place=fact.place,
-            start=fact.effective_at,
-            start_field="inferred" if inferred else fact.effective_field,
-            start_event_id=fact.event_id,
-            start_inferred=inferred,
-        )
+        self._leave(fact.effective_at, fact.event_id, inferred=fact.kind == DISCHARGE_CANCELLED)
+        self.arrival, self.here = fact, there
 
     def _leave(self, at: datetime, event_id: str, *, inferred: bool) -> None:
-        if self.current is not None and self.current.start < at:
-            self.stays.append(_ended(self.current, at, event_id, inferred=inferred))
-        self.current, self.here = None, None
+        if self.arrival is not None and self.arrival.effective_at < at:
+            self._add(self.arrival, at, event_id, inferred=inferred)
+        self.arrival, self.here = None, None
+
+    def _add(
+        self, arrival: Fact, end: datetime | None, event_id: str | None, *, inferred: bool
+    ) -> None:
+        assert arrival.place is not None, "who arrives, arrives somewhere"
+        unsure = arrival.kind == DISCHARGE_CANCELLED
+        self.stays.append(
+            Stay(
+                track=self.track,
+                place=arrival.place,
+                start=arrival.effective_at,
+                start_field="inferred" if unsure else arrival.effective_field,
+                start_event_id=arrival.event_id,
+                start_inferred=unsure,
+                end=end,
+                end_event_id=event_id,
+                end_inferred=inferred,
+            )
+        )
 
     def _infer(self, placing: Sequence[Fact], fact: Fact) -> None:
         """Put a stay at PV1-6 before a move from where we didn't have the patient (rule T11)."""
@@ -197,23 +213,9 @@ class _Walker:
         return False
 
 
-def _order(fact: Fact) -> tuple[object, ...]:
+def _order(fact: Fact) -> Order:
     return fact.order
 
 
 def _together(fact: Fact, other: Fact) -> bool:
     return other.effective_at == fact.effective_at and other.kind != DISCHARGED
-
-
-def _ended(stay: Stay, at: datetime, event_id: str, *, inferred: bool) -> Stay:
-    return Stay(
-        track=stay.track,
-        place=stay.place,
-        start=stay.start,
-        start_field=stay.start_field,
-        start_event_id=stay.start_event_id,
-        start_inferred=stay.start_inferred,
-        end=at,
-        end_event_id=event_id,
-        end_inferred=inferred,
-    )

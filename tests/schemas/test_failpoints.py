@@ -84,6 +84,6 @@ def test_what_is_not_understood_is_refused(text):
 
 
 def test_several_pairs_are_read_and_a_stall_is_bounded():
-    assert failpoints.parse(" sink: written = raise ; ledger: moved=stall:1e9@2; ") == {
+    assert failpoints.parse(" sink: written=raise ; ledger: moved=stall:1e9@2; ") == {
         "ledger: moved": Action(kind="stall", seconds=failpoints.STALL_SECONDS_MAX, passage=2),
     } | failpoints.parse("sink: written=raise")

@@ -10,7 +10,7 @@ from schemas import catalogue, examples, headers
 from schemas.clock import micros
 from schemas.topics import EVENTS
 
-BUILDERS = {record: headers.for_event for record in EVENTS.records} | {
+BUILDERS = dict.fromkeys(EVENTS.records, headers.for_event) | {
     "wardtrail.raw.Hl7v2Message": headers.for_raw,
     "wardtrail.commands.Command": headers.for_command,
     "wardtrail.trajectory.TrajectoryPoint": headers.for_point,

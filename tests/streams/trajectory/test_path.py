@@ -96,6 +96,25 @@ def test_t3_without_time_and_cancelled_place_the_latest_move_from_the_place_goes
     assert stays(A01, A02, cancel) == ["A 08:00-"]
 
 
+def test_t3_where_a_move_came_from_is_read_without_the_moves_taken_back():
+    gone = adt("A12", "10:00", prior="B", reported="10:20")
+    cancel = adt("A12", "11:20", "A", by="EVN-2")
+    moves = (adt("A02", "10:00", "B"), adt("A02", "11:00", "C"))
+    assert stays(A01, *moves, gone, cancel) == ["A 08:00-"]
+
+
+def test_t3_without_the_cancelled_time_no_move_after_the_cancellation_goes():
+    back = adt("A02", "11:00", "A", prior="B")
+    planned = adt("A02", "12:00", "B", prior="A", reported="10:10")
+    cancel = adt("A12", "10:20", "A", prior="B", by="EVN-2")
+    assert stays(A01, A02, back, planned, cancel) == ["A 08:00-12:00", "B 12:00-"]
+
+
+def test_t3_a_visit_whose_only_move_was_taken_back_goes_on():
+    result = found(A02, adt("A12", "10:00", "A", prior="B", reported="10:20"))
+    assert (result.stays, result.status) == ((), "active")
+
+
 def test_t3_a_cancellation_that_says_nothing_takes_nothing():
     result = found(A01, A02, adt("A12", "10:20", by="EVN-2"))
     assert shape(result.stays) == ["A 08:00-10:00", "B 10:00-"]
@@ -227,6 +246,12 @@ def test_t7_a_corrected_discharge_stands():
     assert result.status == "discharged"
 
 
+def test_t7_a_report_from_before_the_discharge_moves_nobody():
+    planned = adt("A03", "12:00", "A", reported="11:00")
+    cancel = adt("A13", "12:00", "B", reported="11:50")
+    assert stays(A01, planned, cancel) == ["A 08:00-"]
+
+
 def test_t7_without_its_time_only_the_last_discharge_goes():
     back = adt("A01", "13:00", "B")
     left = adt("A03", "15:00", "B")
@@ -297,6 +322,12 @@ def test_t11_a_place_that_was_taken_back_is_not_inferred():
     assert stays(A01, cancel, moved) == ["A 08:00-12:00", "C 12:00-"]
 
 
+def test_t11_an_admission_cancelled_elsewhere_hinders_no_inference():
+    cancel = adt("A11", "09:00", "X", reported="09:30")
+    moved = adt("A02", "12:00", "C", prior="B")
+    assert stays(A01, cancel, moved)[1] == "B ~11:59:59-12:00"
+
+
 # --- T13: discharges ------------------------------------------------------------------------------
 
 
@@ -310,6 +341,7 @@ def test_t13_a_second_discharge_has_no_effect():
     result = found(A01, A03, later, double)
     assert shape(result.stays) == ["A 08:00-12:00"]
     assert result.stays[0].end_event_id == A03["event_id"]
+    assert result.discharged_at == result.stays[0].end
     assert (result.status, result.unresolved) == ("discharged", ())
 
 
