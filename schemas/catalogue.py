@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import cavro
 import fastavro
 
 from schemas import events, topics
@@ -43,6 +44,14 @@ def text(record: str) -> str:
 def parsed(record: str) -> Mapping[str, Any]:
     """The record's schema for fastavro, ids as text and times as microseconds."""
     return prepared(schema(record))
+
+
+@cache
+def reader(record: str) -> cavro.Schema:
+    """The record's schema for cavro, which decodes it to the same values as fastavro's."""
+    full = schema(record)
+    check(full)
+    return cavro.Schema(_plain(full), record_decodes_to_dict=True)
 
 
 def prepared(full: dict[str, Any]) -> Mapping[str, Any]:

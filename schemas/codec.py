@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+import cavro
 import fastavro
 
 from schemas import catalogue
@@ -15,6 +16,7 @@ from schemas.topics import RECORD_BYTES_MAX
 _HEAD = struct.Struct(">BI")
 HEAD_BYTES = _HEAD.size
 SCHEMA_ID_MAX = 2**32 - 1
+_BYTE = cavro.Schema({"type": "fixed", "name": "Byte", "size": 1})
 
 
 class Undecodable(Exception):  # noqa: N818  named for what is wrong
@@ -94,19 +96,24 @@ class Ids:
 
 
 class Codec:
-    """Encodes by the newest schemas; decodes what any registered version of them wrote."""
+    """Encodes by the newest schemas; decodes what any registered version of them wrote.
 
-    __slots__ = ("_readers", "_writers")
+    The newest version is read by cavro in half of fastavro's time, the older ones by fastavro,
+    which resolves them with the newest; a test holds the two to the same values.
+    """
+
+    __slots__ = ("_newest", "_older", "_writers")
 
     def __init__(self, ids: Ids) -> None:
         self._writers: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
-        self._readers: dict[bytes, tuple[str, Mapping[str, Any], Mapping[str, Any] | None]] = {}
+        self._newest: dict[bytes, tuple[str, cavro.Schema]] = {}
+        self._older: dict[bytes, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {}
         for record, number in ids.newest.items():
             if record not in catalogue.records():
                 continue  # a record that a newer release knows
-            head, schema = _HEAD.pack(0, number), catalogue.parsed(record)
-            self._writers[record] = head, schema
-            self._readers[head] = record, schema, None
+            head = _HEAD.pack(0, number)
+            self._writers[record] = head, catalogue.parsed(record)
+            self._newest[head] = record, catalogue.reader(record)
         for writer in ids.older:
             if writer.record not in self._writers:
                 continue
@@ -115,17 +122,36 @@ class Codec:
             except catalogue.SchemaUnsafe:
                 continue  # its records are refused like those of an unknown id
             newest = self._writers[writer.record][1]
-            self._readers[_HEAD.pack(0, writer.schema_id)] = writer.record, older, newest
+            self._older[_HEAD.pack(0, writer.schema_id)] = writer.record, older, newest
 
     def decode(self, data: bytes) -> tuple[str, dict[str, Any]]:
         """Record name and value of one record; :class:`Undecodable` on anything else."""
-        reader = self._readers.get(data[:HEAD_BYTES])
-        if reader is None or len(data) > RECORD_BYTES_MAX:
+        found = self._newest.get(data[:HEAD_BYTES])
+        if found is None or len(data) > RECORD_BYTES_MAX:
+            return self._decode_older(data)
+        record, schema = found
+        body = cavro.MemoryReader(data[HEAD_BYTES:])
+        try:
+            value: dict[str, Any] = schema.binary_read(body)
+        except EOFError:
+            raise Undecodable("cut", f"record is cut short, bytes: {len(data)}") from None
+        except Exception:  # whatever it is, its text may hold what was read
+            raise Undecodable("malformed", f"record doesn't follow its schema: {record}") from None
+        try:
+            _BYTE.binary_read(body)  # there is none: the reader has no other way to ask
+        except EOFError:
+            return record, value
+        raise Undecodable("trailing", f"bytes after the record: {record}")
+
+    def _decode_older(self, data: bytes) -> tuple[str, dict[str, Any]]:
+        """A record of an older version of its schema, as the newest reads it."""
+        found = self._older.get(data[:HEAD_BYTES])
+        if found is None or len(data) > RECORD_BYTES_MAX:
             raise _refused(data)
-        record, writer, newest = reader
+        record, writer, newest = found
         # fastavro doesn't notice the end of the bytes inside a field that the newest schema no
         # longer has; with a byte more it passes the end, and that is seen below.
-        body = BytesIO(data if newest is None else data + b"\0")
+        body = BytesIO(data + b"\0")
         body.seek(HEAD_BYTES)
         try:
             value: dict[str, Any] = fastavro.schemaless_reader(body, writer, newest)
@@ -137,7 +163,7 @@ class Codec:
         if end > len(data):
             raise Undecodable("cut", f"record is cut short, bytes: {len(data)}")
         if end < len(data):
-            raise Undecodable("trailing", f"bytes after the record: {len(data) - end}")
+            raise Undecodable("trailing", f"bytes after the record: {record}")
         return record, value
 
     def decode_as(self, record: str, data: bytes) -> dict[str, Any]:
@@ -172,7 +198,7 @@ class Codec:
 
     def known(self) -> Iterable[int]:
         """The schema ids that this codec decodes."""
-        return sorted(_HEAD.unpack(head)[1] for head in self._readers)
+        return sorted(_HEAD.unpack(head)[1] for head in {*self._newest, *self._older})
 
 
 def _refused(data: bytes) -> Undecodable:
