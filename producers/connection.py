@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._counters.open_connections += 1
         keep_alive(self._transport.get_extra_info("socket"))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """Forget it; what was published stays published, and is sent again by who wasn't told."""
         self._ending = True
         if self in self._server.connections:
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         future.add_done_callback(self._reported)
         hit("intake: produced")
         self._enqueue(_Entry(header, len(record.value), future))
-        if future.done() and server.transient_answer is None:
+        if future.done() and future.exception() and server.transient_answer is None:
             self._ending = True  # refused at once: what follows must not overtake it
 
     def _fail(self, item: Frame | Refusal, reason: str) -> None:

@@ -68,40 +68,51 @@ class _Line:
 
 def split(data: bytes) -> Split:
     """The messages of a file, and what in it was none."""
-    data = _narrow(data)
-    messages: list[Piece] = []
-    strays: list[Stray] = []
-    open_lines: list[_Line] | None = None  # of the message that is being read
-    batch = 0  # messages since the last BHS
-
-    def close() -> None:
-        nonlocal open_lines
-        if open_lines is not None:
-            piece, left = _message(open_lines)
-            messages.append(piece)
-            strays.extend(left)
-            open_lines = None
-
-    for line in _lines(data):
-        if _HEADER.match(line.text):
-            close()
-            open_lines = [line]
-            batch += 1
-        elif _ENVELOPE.match(line.text):
-            close()
-            trailer = _TRAILER.match(line.text)
-            if trailer and int(trailer[2]) != batch:
-                strays.append(Stray(cause=COUNT, start=line.start, end=line.end))
-            if line.text[:3].upper() in (b"BHS", b"BTS"):
-                batch = 0
-        elif open_lines is not None:
-            open_lines.append(line)
-        elif line.text:
-            strays.append(Stray(cause=NO_HEADER, start=line.start, end=line.end))
+    state = _State()
+    for line in _lines(_narrow(data)):
+        state.add(line)
         if line.ends_frame:
-            close()
-    close()
-    return Split(messages=tuple(messages), strays=tuple(_merged(strays)))
+            state.close()
+    state.close()
+    return Split(messages=tuple(state.messages), strays=tuple(_merged(state.strays)))
+
+
+class _State:
+    """How far a file is read."""
+
+    def __init__(self) -> None:
+        self.messages: list[Piece] = []
+        self.strays: list[Stray] = []
+        self._open: list[_Line] = []  # of the message that is being read
+        self._batch = 0  # messages since the last BHS
+
+    def add(self, line: _Line) -> None:
+        if _HEADER.match(line.text):
+            self.close()
+            self._open = [line]
+            self._batch += 1
+        elif _ENVELOPE.match(line.text):
+            self.close()
+            self._envelope(line)
+        elif self._open:
+            self._open.append(line)
+        elif line.text:
+            self.strays.append(Stray(cause=NO_HEADER, start=line.start, end=line.end))
+
+    def close(self) -> None:
+        """The message that is being read, if any, ends here."""
+        if self._open:
+            piece, left = _message(self._open)
+            self.messages.append(piece)
+            self.strays.extend(left)
+            self._open = []
+
+    def _envelope(self, line: _Line) -> None:
+        trailer = _TRAILER.match(line.text)
+        if trailer and int(trailer[2]) != self._batch:
+            self.strays.append(Stray(cause=COUNT, start=line.start, end=line.end))
+        if line.text[:3].upper() in (b"BHS", b"BTS"):
+            self._batch = 0
 
 
 def _narrow(data: bytes) -> bytes:
