@@ -55,15 +55,17 @@ def make_topics(bootstrap_servers: str, partitions: int) -> None:
     """Create the topics that are missing; :class:`TopicUnfit` where one is less than declared."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     try:
-        there = admin.list_topics(timeout=REPLY_SECONDS).topics
-        brokers = len(admin.list_topics(timeout=REPLY_SECONDS).brokers)
-        missing = [topic for topic in TOPICS.values() if topic.name not in there]
-        made = admin.create_topics(
-            [_new(topic, partitions, min(brokers, 3)) for topic in missing],
-            operation_timeout=REPLY_SECONDS,
-        )
-        for future in made.values():
-            future.result(REPLY_SECONDS)
+        there = admin.list_topics(timeout=REPLY_SECONDS)
+        replicas = min(len(there.brokers), 3)
+        missing = [
+            _new(topic, partitions, replicas)
+            for topic in TOPICS.values()
+            if topic.name not in there.topics
+        ]
+        if missing:
+            made = admin.create_topics(missing, operation_timeout=REPLY_SECONDS)
+            for future in made.values():
+                future.result(REPLY_SECONDS)
         check_topics(admin, partitions)
     except (KafkaException, TimeoutError) as error:
         raise BrokerAway(f"topics can't be made now: {type(error).__name__}") from error
