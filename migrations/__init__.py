@@ -16,6 +16,7 @@ from sinks.database import CONNECT_TIMEOUT_S, DatabaseAway
 
 _HERE = Path(__file__).parent
 LOCK = 0x77617264  # advisory: two migrators wait for each other
+OTHER_MIGRATOR_S = 600  # a version may rewrite a large table
 
 
 def upgrade(url: str, revision: str = "head") -> None:
@@ -55,8 +56,9 @@ def _run(url: str, what: Callable[[Config], None]) -> None:
 def _prepare(connection: Connection) -> None:
     """Become the owner; wait for another migrator; never wait behind a long transaction."""
     connection.execute(text("SET ROLE wt_owner"))
-    connection.execute(text("SET lock_timeout = '10s'"))
+    connection.execute(text(f"SET lock_timeout = '{OTHER_MIGRATOR_S}s'"))
     connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
+    connection.execute(text("SET lock_timeout = '10s'"))
     connection.commit()
 
 

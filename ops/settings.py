@@ -65,6 +65,8 @@ class Settings:
 
     root_key_file: Path | None = None  # None: <home>/root.key, made by `up`
     partitions: int = _number(12, 1, 1_024)
+    # A worker that is silent for so long loses its partitions; brokers take no less than 6 s.
+    session_seconds: int = _number(10, 6, 1_800)
     log_level: str = "info"
 
     mllp_host: str = "127.0.0.1"

@@ -142,6 +142,7 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
             each.processor,
             bootstrap_servers=access.bootstrap_servers(settings),
             datadir=scratch / f"{each.processor.name}-{os.getpid()}",
+            session_timeout_seconds=settings.session_seconds,
         )
         for each in built
     ]

@@ -7,6 +7,7 @@ after it means the N-th passage only, counted per process. Example::
     WARDTRAIL_FAILPOINTS="ledger: written=kill@3;relay: published=stall:15"
 """
 
+import logging
 import os
 import signal
 import time
@@ -24,6 +25,7 @@ NAMES = frozenset(
         "sink: locked",
         "sink: loaded",
         "sink: folded",
+        "sink: copying",
         "sink: written",
         "sink: moved",
         "sink: committed",
@@ -42,6 +44,8 @@ NAMES = frozenset(
     }
 )
 STALL_SECONDS_MAX = 600.0  # longer than any session time-out a test uses
+
+logger = logging.getLogger(__name__)
 
 
 class FailPoint(Exception):  # noqa: N818  it is a place, and raised only where a test armed it
@@ -72,6 +76,7 @@ def hit(name: str) -> None:
     _passages[name] += 1
     if action.passage is not None and action.passage != _passages[name]:
         return
+    logger.warning("armed fail point: %s", name)  # so that a sweep sees that it was passed
     if action.kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if action.kind == "raise":

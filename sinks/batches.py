@@ -18,6 +18,10 @@ class Placed(Protocol):
 
 
 R = TypeVar("R", bound=Placed)
+UNIQUE_VIOLATION = "23505"
+# A race for a row that two owners create is over once the winner has committed; a message makes
+# two streams at most, so its third try meets nobody.
+RACES_MAX = 2
 
 
 class FoldFailed(Exception):  # noqa: N818  named for what is wrong
@@ -41,13 +45,21 @@ def bisect(
     """
     reached = 0
     waiting = [batch]  # at most log2(len(batch)) + 1 deep
+    races = 0
     while waiting:
         records = waiting.pop()
         try:
             reached = part(records, None)
+            races = 0
         except (Refused, FoldFailed) as error:
             if len(records) == 1:
-                reached = part(records, condemn(records[0], error))
+                raced = isinstance(error, Refused) and error.sqlstate == UNIQUE_VIOLATION
+                if raced and races < RACES_MAX:
+                    races += 1
+                    waiting.append(records)
+                else:
+                    races = 0
+                    reached = part(records, condemn(records[0], error))
                 continue
             half = len(records) // 2
             waiting += [records[half:], records[:half]]

@@ -25,6 +25,8 @@ IDLE_IN_TRANSACTION_TIMEOUT_S = 60
 TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58"})
 # Classes that say the rows are at fault: data exception, integrity violation.
 POISON = frozenset({"22", "23"})
+# The server ended a session that stood idle in its transaction, as a thawed process finds.
+_TIMED_OUT = frozenset({"25P03", "25P04"})
 
 Row = dict[str, Any]
 set_json_loads(orjson.loads)
@@ -87,7 +89,10 @@ def told() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         state = error.sqlstate
-        if state is None or state[:2] in TRANSIENT:
+        if state is None and isinstance(error, psycopg.DataError):
+            # The driver refuses by itself what no text column can hold: a NUL.
+            raise Refused("22000", None) from None
+        if state is None or state[:2] in TRANSIENT or state in _TIMED_OUT:
             if state is None and not isinstance(error, psycopg.OperationalError):
                 raise
             raise DatabaseAway(f"the database asks for patience, sqlstate: {state}") from error

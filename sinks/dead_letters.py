@@ -58,6 +58,7 @@ def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]
         "topic": held.topic,
         "partition": held.partition,
         "offset": letter.offset,
+        "key": letter.key,
         "feed_id": letter.feed_id,
         "message_id": letter.message_id,
         "event_id": letter.event_id,

@@ -32,12 +32,15 @@ _TICK = timedelta(microseconds=1)  # known time rises strictly within a stream
 class Entry:
     """What one inbound record is to become.
 
-    ``message`` is its row of ``messages`` without coordinates and time, or None where the
-    record told no message; ``events`` are rows of ``events`` that lack only their numbers and
-    ``recorded_at``, in order; ``letter`` says why it is dead.
+    ``key`` and ``value`` are the record's own, for its dead letter. ``message`` is its row of
+    ``messages`` without coordinates and time, or None where the record told no message;
+    ``events`` are rows of ``events`` that lack only their numbers and ``recorded_at``, in
+    order; ``letter`` says why it is dead.
     """
 
     offset: int
+    key: bytes | None = None
+    value: bytes | None = None
     message: Mapping[str, Any] | None = None
     events: Sequence[Mapping[str, Any]] = ()
     letter: DeadLetter | None = None
@@ -154,6 +157,8 @@ def _transact(
             letters = [entry.letter for entry in new if entry.letter is not None]
             hit("ledger: decided")
             write(connection, [*dead_letters.changes(held, letters, line), *numbered.changes])
+            if letters:
+                hit("sink: dead letter written")
             _move_heads(connection, topic, numbered.heads)
             hit("ledger: written")
             subscriptions.move(
@@ -323,8 +328,8 @@ def _condemn(entry: Entry, error: Exception) -> DeadLetter:
     row = entry.message or {}
     return DeadLetter(
         offset=entry.offset,
-        key=None,
-        value=row.get("body_sealed"),
+        key=entry.key,
+        value=entry.value,
         stage="write",
         cause="refused",
         reason=str(error),

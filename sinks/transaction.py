@@ -85,7 +85,7 @@ def _apply(
 ) -> int:
     with database.connection() as connection:
         with connection.transaction():
-            for_tenants(connection, _tenants(batch))
+            for_tenants(connection, _tenants(batch, condemned))
             position = subscriptions.lock(connection, held)
             hit("sink: locked")
             fresh = unseen(batch, position)
@@ -97,6 +97,8 @@ def _apply(
             changes = list(fold(projection, work.streams, rows))
             hit("sink: folded")
             write(connection, [*dead_letters.changes(held, work.letters, line), *changes])
+            if work.letters:
+                hit("sink: dead letter written")
             hit("sink: written")
             subscriptions.move(
                 connection,
@@ -194,7 +196,9 @@ def _select(wanted: Load) -> Composed:
     )
 
 
-def _tenants(batch: Sequence[Recorded]) -> set[str]:
+def _tenants(batch: Sequence[Recorded], condemned: DeadLetter | None) -> set[str]:
+    if condemned is not None:  # alone in its batch, and its event may name no tenant at all
+        return {str(condemned.tenant_id)} if condemned.tenant_id else set()
     return {record.event["tenant_id"] for record in batch if record.event is not None}
 
 
@@ -219,8 +223,16 @@ def _condemn(record: Recorded, error: Exception) -> DeadLetter:
         stage="write" if isinstance(error, Refused) else "fold",
         cause="refused" if isinstance(error, Refused) else "fold_failed",
         reason=str(error),
-        tenant_id=UUID(event["tenant_id"]),
-        feed_id=UUID(event["feed_id"]),
-        message_id=UUID(event["message_id"]),
-        event_id=UUID(event["event_id"]),
+        tenant_id=_id(event["tenant_id"]),
+        feed_id=_id(event["feed_id"]),
+        message_id=_id(event["message_id"]),
+        event_id=_id(event["event_id"]),
     )
+
+
+def _id(text: str) -> UUID | None:
+    """An id out of a record, which may hold any text where an id belongs."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
 
+from schemas.failpoints import hit
 from sinks.changes import Append, Change, Row, columns
 from sinks.database import Row as Loaded
 
@@ -50,6 +51,7 @@ def copy(connection: Connection[Loaded], table: Table, rows: Sequence[Row]) -> N
         _staged(table), SQL(", ").join(map(Identifier, names))
     )
     with connection.cursor().copy(statement) as stream:
+        hit("sink: copying")
         for row in rows:
             stream.write_row([_text(row[name]) if name in json else row[name] for name in names])
 

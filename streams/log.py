@@ -85,7 +85,9 @@ def _drain(consumer: Consumer, high: int) -> Message | None:
         if message is None:
             raise BrokerAway("the broker sends nothing within the time-out")
         if message.error() is not None:
-            return last  # the end of the partition, or its error: what was read stands
+            if message.error().code() != KafkaError._PARTITION_EOF:
+                raise KafkaException(message.error())
+            return last
         last = message
         if message.offset() >= high - 1:
             return last

@@ -73,10 +73,12 @@ class Ownership:
                 self.lose(held)
                 raise
 
-    def skip(self, topic: str, partition: int, *, upto: int) -> int:
-        """Pass offsets that hold no record, for every subscription; the lowest next offset."""
+    def skip(
+        self, topic: str, partition: int, *, upto: int, only: Sequence[str] | None = None
+    ) -> int:
+        """Pass offsets that hold no record, for all subscriptions or some; the lowest next."""
         reached = []
-        for subscription in self.subscriptions:
+        for subscription in self.subscriptions if only is None else only:
             with self.holding(subscription, topic, partition) as held:
                 reached.append(subscriptions.skip(self.database, held, upto=upto))
         return min(reached)

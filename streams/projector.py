@@ -47,8 +47,11 @@ class Projector:
         return self.ownership.take(partitions, generation=generation)
 
     def skip(self, topic: str, partition: int, *, upto: int) -> int:
-        """See :class:`~streams.ports.Processor`."""
-        return self.ownership.skip(topic, partition, upto=upto)
+        """See :class:`~streams.ports.Processor`; a paused projection stays where it is."""
+        running = [
+            each.name for each in self.projections if (each.name, partition) not in self.paused
+        ]
+        return self.ownership.skip(topic, partition, upto=upto, only=running)
 
     def prepare(
         self, topic: str, partition: int, records: Sequence[ports.Record]

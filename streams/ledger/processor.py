@@ -1,6 +1,7 @@
 """The ledger's processor: raw messages in, numbered events out, each message once."""
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from streams.ownership import Ownership, told
 
 KEYS_SECONDS = 60.0  # how long a key may be held without asking for it again
 RAW = HL7V2.records[0]
+_SAFE = re.compile(r"[^A-Za-z0-9^_]")  # of MSH-9 as sent, which may be anything
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +91,11 @@ class Ledger:
         try:
             message = self.codec.decode_as(RAW, record.value or b"")
             for each in ("tenant_id", "feed_id", "message_id"):
-                UUID(message[each])
-        except (Undecodable, ValueError) as error:
-            reason = str(error) if isinstance(error, Undecodable) else "an id is no UUID"
+                if str(UUID(message[each])) != message[each]:
+                    raise ValueError("the same id written otherwise would be another one")
+            instant(message["received_at"])
+        except (Undecodable, ValueError, OverflowError) as error:
+            reason = str(error) if isinstance(error, Undecodable) else "an id or a time is none"
             return replace(read, letter=_letter(read, "decode", "undecodable", reason))
         return replace(read, message=message)
 
@@ -178,6 +182,8 @@ def _entry(mapped: Mapped, person: identities.Person | None) -> Entry:
         reason = "identity.conflict" if person.conflict else None
     return Entry(
         offset=mapped.offset,
+        key=mapped.key,
+        value=mapped.value,
         message=message and _row(message, said, outcome, reason),
         events=rows,
         letter=mapped.letter,
@@ -193,7 +199,7 @@ def _row(
         "feed_id": message["feed_id"],
         "message_id": message["message_id"],
         "received_at": instant(message["received_at"]),
-        "message_type": kind[:32],
+        "message_type": _SAFE.sub("?", kind)[:32],
         "outcome": outcome,
         "reason": reason,
         "mapper_version": MAPPER_VERSION,

@@ -1,0 +1,32 @@
+"""The command line `wardtrail`: its commands, and what each kind of trouble looks like."""
+
+import click
+
+from ops.cli.errors import Told
+from ops.cli.exporting import export
+from ops.cli.feeds import feeds
+from ops.cli.lagging import lag
+from ops.cli.letters import dead_letters
+from ops.cli.lifecycle import down, migrate, serve, status, up, worker
+from ops.cli.paths import timeline, where
+from ops.cli.playing import demo
+from ops.cli.sending import send
+
+
+@click.group(cls=Told, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wardtrail")
+def main() -> None:
+    """Every patient's path through the hospital, exactly once.
+
+    Begin with `wardtrail demo`. Settings come from the environment (WARDTRAIL_...) or the TOML
+    file that WARDTRAIL_CONFIG names; `wardtrail up` needs none.
+
+    Exit codes: 0 done, 1 failed, 2 misused.
+    """
+
+
+for command in (
+    up, down, status, demo, migrate, worker, serve,
+    send, where, timeline, export, lag, dead_letters, feeds,
+):  # fmt: skip
+    main.add_command(command)

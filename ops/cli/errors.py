@@ -1,0 +1,101 @@
+"""What each kind of trouble is to the user: one line, and what to do about it."""
+
+import errno
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from confluent_kafka import KafkaException
+
+from ops.access import NotConfigured
+from ops.deploy import TopicUnfit
+from ops.lag import TopicMissing
+from ops.settings import SettingsInvalid
+from ops.simulator import ScenarioRefused
+from ops.stack.errors import StackFailed
+from schemas.codec import IdsInvalid
+from schemas.failpoints import FailPointsInvalid
+from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible, SchemaMissing
+from schemas.sealing import EnvelopeInvalid, KeyMissing
+from sinks.database import DatabaseAway, Refused
+from sinks.queries import NotMigrated, TenantUnknown
+from sinks.tenancy import FeedUnknown, ZoneUnknown
+from streams.log import BrokerAway
+
+MISUSED = 2
+# Each exception that we know, and its hint; the exception's own message is the line, and says
+# nothing of a patient. The first that fits counts.
+KNOWN: Sequence[tuple[type[Exception], str]] = (
+    (SettingsInvalid, "docs/operating.md lists every setting"),
+    (NotConfigured, ""),  # its message says what to do
+    (StackFailed, ""),
+    (DatabaseAway, "is it up? see: wardtrail status"),
+    (Refused, "the rows contradict what is there; nothing was changed"),
+    (NotMigrated, "wardtrail migrate"),
+    (BrokerAway, "is it up? see: wardtrail status"),
+    (TopicMissing, "wardtrail migrate"),
+    (TopicUnfit, ""),
+    (RegistryAway, "is it up? see: wardtrail status"),
+    (SchemaMissing, "wardtrail migrate"),
+    (SchemaIncompatible, "the registry holds schemas of another program, or of a newer one"),
+    (CompatibilityWeak, ""),
+    (IdsInvalid, "wardtrail migrate"),
+    (EnvelopeInvalid, "is WARDTRAIL_ROOT_KEY_FILE the key that this database was made with?"),
+    (KeyMissing, "the key was destroyed, or belongs to a newer version"),
+    (FeedUnknown, "wardtrail feeds list"),
+    (ZoneUnknown, ""),
+    (TenantUnknown, "--tenant takes a subdomain, a name or an id"),
+    (FailPointsInvalid, "WARDTRAIL_FAIL is for tests"),
+    (ScenarioRefused, ""),
+)
+MISUSES = (SettingsInvalid, ZoneUnknown, ScenarioRefused, FailPointsInvalid)
+DEBUG_HINT = "WARDTRAIL_LOG_LEVEL=debug shows where; the processes' logs are in the home's logs/"
+
+
+class Failed(click.ClickException):
+    """The command failed: exit code 1, one line and a hint on standard error."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        hinted = f"{message} (hint: {hint})" if hint and "(hint:" not in message else message
+        super().__init__(hinted)
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401  as click declares it
+        """Print the line."""
+        click.echo(f"wardtrail: {self.message}", err=True, file=file)
+
+
+class Told(click.Group):
+    """A group whose commands tell their trouble in a line and never in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as click declares it
+        """Run the command; what it raises becomes `Failed`."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # click ends quietly when the reader of a pipe has gone
+            if os.environ.get("WARDTRAIL_LOG_LEVEL", "").lower() == "debug":
+                raise
+            raise told(error) from None
+
+
+def told(error: Exception) -> Failed:
+    """The line for an exception; of one that we don't know only its type, which holds no PHI."""
+    for kind, hint in KNOWN:
+        if isinstance(error, kind):
+            # A connection that was never made has no SQLSTATE.
+            line = str(error).replace("asks for patience, sqlstate: None", "doesn't answer")
+            failed = Failed(line, hint)
+            failed.exit_code = MISUSED if isinstance(error, MISUSES) else failed.exit_code
+            return failed
+    if isinstance(error, KafkaException):
+        return Failed(
+            f"the brokers refuse: {error.args[0].name()}", "is it up? see: wardtrail status"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return Failed(f"{error.strerror.lower()}{where}")
+    return Failed(f"unexpected trouble: {type(error).__name__}", DEBUG_HINT)

@@ -1,0 +1,236 @@
+"""The whole line from outside: messages in over MLLP, paths out of the database."""
+
+import json
+import socket
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from ops.simulator import Scenario, simulate
+from producers import files, peek
+from schemas.topics import EVENTS, RECORD_BYTES_MAX, TOPICS
+from tests.line.conftest import Line
+
+SCENARIO = Scenario(seed=11, patients=40)
+COUNTED = ("applied", "duplicate", "ignored", "dead", "parked")
+
+
+def counts(outcomes: dict[str, dict[str, int]]) -> Counter[str]:
+    return Counter({name: outcomes["ledger"][name] for name in (*COUNTED, "no_record")})
+
+
+def adt_files(corpus: Path) -> list[Path]:
+    """The corpus files that hold at least one ADT message."""
+    found = []
+    for path in sorted((corpus / "hl7v2").rglob("*")):
+        if path.is_file():
+            heads = (peek.peek(piece.body) for piece in files.split(path.read_bytes()).messages)
+            kinds = [h.field(9) for h in heads if isinstance(h, peek.Header)]
+            if any(kind[:3].upper() == b"ADT" for kind in kinds):
+                found.append(path)
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def day(line: Line, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated day, sent once."""
+    path = tmp_path_factory.mktemp("day") / "day.hl7"
+    path.write_bytes(b"\r".join(message.body for message in simulate(SCENARIO).messages))
+    sent = line.json("send", str(path))
+    assert sent["answers"]["AA"] == len(simulate(SCENARIO).messages)
+    line.settle()
+    return path
+
+
+def test_a_simulated_day_ends_in_exactly_the_true_paths(line: Line, day: Path):
+    found = {
+        (row["visit_number"], row["location"], row["effective_at"], row["ended_at"])
+        for row in line.export()
+    }
+    true = {
+        (
+            stay.visit_number,
+            stay.location,
+            stay.effective_at.isoformat(),
+            stay.ended_at and stay.ended_at.isoformat(),
+        )
+        for stay in simulate(SCENARIO).stays
+    }
+    assert true
+    assert true <= found
+
+
+def test_the_same_messages_again_add_nothing(line: Line, day: Path):
+    before, rows = counts(line.settle()), line.export()
+    sent = line.json("send", str(day))
+    added = counts(line.settle()) - before
+    assert added == {"duplicate": sent["answers"]["AA"]}
+    assert line.export() == rows
+
+
+def test_every_adt_message_of_the_corpus_is_answered_and_accounted_for(line: Line, corpus: Path):
+    before = counts(line.settle())
+    sent = line.json("send", *map(str, adt_files(corpus)))
+    assert sent["answers"]["none"] == 0
+    assert sum(sent["answers"].values()) == sent["messages"]
+    added = counts(line.settle()) - before
+    assert sum(added.values()) == sent["answers"]["AA"]
+    assert added["applied"] > 0
+    assert added["no_record"] == 0
+
+
+def test_the_corpus_journeys_end_where_they_should(line: Line, corpus: Path):
+    expected = corpus / "expected/google+simhospital/journeys_utc.expected.json"
+    line.json("send", str(corpus / "hl7v2/google+simhospital/journeys_utc.hl7"))
+    line.settle()
+    found = defaultdict(list)
+    for row in sorted(line.export(), key=lambda row: row["effective_at"]):
+        ended = row["ended_at"] and datetime.fromisoformat(row["ended_at"])
+        began = datetime.fromisoformat(row["effective_at"])
+        found[row["visit_number"]].append((row["location"], began, ended))
+
+    def at(text: str | None) -> datetime | None:
+        return text and datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+    visits = defaultdict(list)
+    for journey in json.loads(expected.read_text("utf-8")):
+        for stay in journey["stays"]:
+            visits[stay["visit"]].append(
+                (stay["location"], at(stay["start_local"]), at(stay["end_local"]))
+            )
+    assert len(visits) == 42
+    for visit, stays in visits.items():
+        assert [(where[: len(stay[0])], *when) for stay, (where, *when) in zip(
+            stays, found[visit], strict=True
+        )] == stays  # fmt: skip
+
+
+def test_every_group_has_committed_the_databases_positions(line: Line, day: Path):
+    line.settle()
+    assert all(each["mirrored"] in (True, None) for each in line.json("lag")["totals"])
+
+
+def test_a_place_at_a_time_by_admission_and_by_visit_number(line: Line, day: Path):
+    stay = next(stay for stay in simulate(SCENARIO).stays if stay.ended_at)
+    middle = (stay.effective_at + (stay.ended_at - stay.effective_at) / 2).isoformat()
+    found = line.json("where", "-", "--at", middle, stdin=stay.visit_number)
+    assert stay.location in json.dumps(found)
+    refused = line.run("where", stay.visit_number, check=False)
+    assert refused.returncode == 2
+    assert "standard input" in refused.stderr
+
+
+def test_a_feeds_zone_is_used_for_the_times_that_name_none(line: Line):
+    message = (
+        "MSH|^~\\&|X|Y|||20260701120000||ADT^A01|zone-{0}|P|2.5\rEVN|A01|20260701120000||||"
+        "20260701120000\rPID|1||Z{0}^^^ZONE^MR||Zyx^Q\rPV1|1|I|W^1^{0}||||||||||||||||ZV{0}^^^ZONE\r"
+    )
+    for n, (zone, hour) in enumerate((("Europe/London", "11"), ("UTC", "12"))):
+        line.run("feeds", "set", "demo", "--zone", zone)
+        assert line.json("send", "-", stdin=message.format(n))["answers"]["AA"] == 1
+        line.settle()
+        row = next(row for row in line.export() if row["visit_number"] == f"ZV{n}")
+        assert row["effective_at"] == f"2026-07-01T{hour}:00:00+00:00"
+
+
+def test_other_programs_join_by_status_and_see_the_demo_tenant_alone(line: Line, day: Path):
+    status = line.json("status")
+    with psycopg.connect(status["postgres"]["dsn"], connect_timeout=5) as connection:
+        tenants = connection.execute("SELECT DISTINCT tenant_id FROM events").fetchall()
+        assert [str(row[0]) for row in tenants] == [status["tenant"]["id"]]
+        connection.execute("SET wt.tenant = ''")
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM events")
+    for server in ("kafka", "registry"):
+        assert status[server]["state"] == "up"
+
+
+def speak(line: Line, data: bytes) -> bytes:
+    """Say something to the MLLP port; what comes back until it hangs up or falls silent."""
+    with socket.create_connection(("127.0.0.1", line.settings.mllp_port), timeout=10) as talk:
+        talk.sendall(data)
+        talk.shutdown(socket.SHUT_WR)
+        said = b""
+        while part := talk.recv(65536):
+            said += part
+        return said
+
+
+def test_bytes_that_are_no_message_get_a_clear_answer_and_the_line_goes_on(line: Line):
+    head = b"MSH|^~\\&|A|B|||20260101||ADT^A99|odd-1|P|2.5\r"
+    assert b"MSA|AR" in speak(line, b"\x0bPID|1||1\x1c\r")
+    assert b"MSA|AR|odd-1" in speak(line, b"\x0b" + head + b"Z" * 5_000_000 + b"\x1c\r")
+    speak(line, b"GET / HTTP/1.1\r\n\r\n")
+    speak(line, b"<?xml version='1.0'?>")
+    before = counts(line.settle())
+    assert b"MSA|AA|odd-1" in speak(line, b"\x0b" + head + b"PID|1||7^^^A^MR\r\x1c\r")
+    assert counts(line.settle()) - before == {"ignored": 1}
+
+
+@pytest.mark.parametrize("topic", ["emr.hl7v2.v1", EVENTS.name])
+def test_an_unreadable_record_is_a_dead_letter_and_stops_nothing(line: Line, topic: str):
+    before = line.settle()
+    producer = Producer({"bootstrap.servers": line.settings.kafka_bootstrap_servers})
+    values = [b"", b"\x01junk", b"\x00\xff\xff\xff\xff", bytes(9), b"\x00" + b"\xff" * 50_000]
+    for value in values:
+        producer.produce(topic, value, partition=1)
+    assert producer.flush(10) == 0
+    after = line.settle()
+    readers = ["ledger"] if topic != EVENTS.name else ["patients", "timeline", "trajectory"]
+    for reader in readers:
+        assert after[reader]["dead"] - before[reader]["dead"] == len(values)
+    letters = line.json("dead-letters", "list")
+    text = json.dumps(letters)
+    assert "undecodable" in text
+    assert "junk" not in text
+
+
+def test_no_patients_data_stands_outside_its_ciphertext(line: Line, day: Path):
+    """Every file and record of the line, searched for the sample people (invariant 12)."""
+    canaries = [each.encode() for each in simulate(SCENARIO).canaries]
+    assert any(each in day.read_bytes() for each in canaries), "the search can find them"
+    for data in [*records(line), *stored(line)]:
+        low = data.lower()
+        assert b"zyqorv" not in low
+        assert not any(each.lower() in low for each in canaries if each.startswith(b"+999"))
+
+
+def records(line: Line) -> list[bytes]:
+    """All keys, values and headers of all topics."""
+    consumer = Consumer(
+        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "canaries",
+         "auto.offset.reset": "earliest", "fetch.message.max.bytes": RECORD_BYTES_MAX}
+    )  # fmt: skip
+    found = []
+    for topic in TOPICS:
+        for partition in range(line.settings.partitions):
+            place = TopicPartition(topic, partition, 0)
+            low, high = consumer.get_watermark_offsets(place, timeout=10)
+            consumer.assign([place])
+            while low < high:
+                record = consumer.poll(10)
+                assert record is not None
+                assert record.error() is None
+                found += [record.key() or b"", record.value() or b""]
+                found += [value for _, value in record.headers() or ()]
+                low = record.offset() + 1
+    consumer.close()
+    assert found
+    return found
+
+
+def stored(line: Line) -> list[bytes]:
+    """The files of the home: database, logs, copies; Kafka's are compressed, and read above."""
+    server = line.settings.postgres
+    assert server is not None
+    with psycopg.connect(server.superuser_url(), autocommit=True, connect_timeout=5) as connection:
+        connection.execute("CHECKPOINT")
+    kept = [*server.folder.rglob("data/base/**/*"), *server.folder.rglob("data/pg_wal/*")]
+    kept += [*(line.home / "logs").rglob("*"), *line.home.glob("*.json")]
+    return [path.read_bytes() for path in kept if path.is_file()]
