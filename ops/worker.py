@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from ops import access, logs
 from ops.settings import Settings
 from schemas.codec import Codec, Ids
-from schemas.registry import RegistryAway
+from schemas.registry import Registry, RegistryAway
 from schemas.topics import TOPICS
 from sinks.database import Database
 from streams import app as apps
@@ -132,7 +132,7 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
         access.role_url(settings, "wt_worker"), name=" ".join(names), size=4 + 6 * len(names)
     )
     parts = Parts(
-        settings=settings, database=database, owner=owner, codec=Codec(_await_servers(settings)),
+        settings=settings, database=database, owner=owner, codec=_codec(settings),
     )  # fmt: skip
     built = [PROCESSORS[name](parts) for name in names]
     scratch = settings.home / "faust"
@@ -161,6 +161,13 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
             thread.join(STOP_SECONDS)
         database.close()
     return 1 if any(relay.failure for relay in relays) else code
+
+
+def _codec(settings: Settings) -> Codec:
+    """A codec that asks the registry when a newer release's record comes."""
+    url = settings.schema_registry_url
+    ids = _await_servers(settings)
+    return Codec(ids, ask=None if url is None else Registry(url).lookup)
 
 
 def _await_servers(settings: Settings) -> Ids:

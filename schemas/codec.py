@@ -2,7 +2,8 @@
 
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -16,6 +17,7 @@ from schemas.topics import RECORD_BYTES_MAX
 _HEAD = struct.Struct(">BI")
 HEAD_BYTES = _HEAD.size
 SCHEMA_ID_MAX = 2**32 - 1
+ASK_SECONDS = 10.0  # a stream of foreign records mustn't become a stream of questions
 _BYTE = cavro.Schema({"type": "fixed", "name": "Byte", "size": 1})
 
 
@@ -100,11 +102,20 @@ class Codec:
 
     The newest version is read by cavro in half of fastavro's time, the older ones by fastavro,
     which resolves them with the newest; a test holds the two to the same values.
+
+    ``ask`` is the registry's answer as of now. It is asked, at most every ``ASK_SECONDS``, when
+    a record has an id that isn't known: a newer release may have begun to write. What it raises
+    comes out of :meth:`decode`, for such a record is neither good nor bad yet.
     """
 
-    __slots__ = ("_newest", "_older", "_writers")
+    __slots__ = ("_ask", "_asked_at", "_newest", "_older", "_writers")
 
-    def __init__(self, ids: Ids) -> None:
+    def __init__(self, ids: Ids, ask: Callable[[], Ids] | None = None) -> None:
+        self._ask = ask
+        self._asked_at = -ASK_SECONDS
+        self._learn(ids)
+
+    def _learn(self, ids: Ids) -> None:
         self._writers: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
         self._newest: dict[bytes, tuple[str, cavro.Schema]] = {}
         self._older: dict[bytes, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {}
@@ -147,7 +158,10 @@ class Codec:
         """A record of an older version of its schema, as the newest reads it."""
         found = self._older.get(data[:HEAD_BYTES])
         if found is None or len(data) > RECORD_BYTES_MAX:
-            raise _refused(data)
+            refusal = _refused(data)
+            if refusal.cause == "schema_id" and self._asked():
+                return self.decode(data)
+            raise refusal
         record, writer, newest = found
         # fastavro doesn't notice the end of the bytes inside a field that the newest schema no
         # longer has; with a byte more it passes the end, and that is seen below.
@@ -165,6 +179,16 @@ class Codec:
         if end < len(data):
             raise Undecodable("trailing", f"bytes after the record: {record}")
         return record, value
+
+    def _asked(self) -> bool:
+        """Ask the registry, unless that was just done; whether it was asked."""
+        now = time.monotonic()
+        if self._ask is None or now - self._asked_at < ASK_SECONDS:
+            return False
+        ids = self._ask()
+        self._asked_at = now
+        self._learn(ids)
+        return True
 
     def decode_as(self, record: str, data: bytes) -> dict[str, Any]:
         """The value of one record that must be a ``record``."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from schemas.registry import RegistryAway
 from sinks import subscriptions
 from sinks.database import Database, DatabaseAway
 from sinks.subscriptions import Held
@@ -110,5 +111,5 @@ def told() -> Iterator[None]:
         raise ports.Hole(error.expected) from error
     except (subscriptions.TopicReplaced, log.TopicMissing) as error:
         raise ports.Broken(str(error)) from error
-    except (DatabaseAway, log.BrokerAway) as error:
+    except (DatabaseAway, log.BrokerAway, RegistryAway) as error:
         raise ports.Transient(str(error)) from error

@@ -15,7 +15,7 @@ from sinks.database import Database
 from sinks.projection import Projection
 from sinks.transaction import Recorded
 from streams import ports
-from streams.ownership import Ownership
+from streams.ownership import Ownership, told
 
 logger = logging.getLogger(__name__)
 _PREFIX = f"{EVENTS_NAMESPACE}."
@@ -57,7 +57,8 @@ class Projector:
         self, topic: str, partition: int, records: Sequence[ports.Record]
     ) -> list[Recorded]:
         """Decode a chunk; runs while the one before it is written."""
-        return [self._read(record) for record in records]
+        with told():
+            return [self._read(record) for record in records]
 
     def apply(self, topic: str, partition: int, batch: Sequence[Recorded]) -> int:
         """Apply a chunk to every projection; return the lowest next offset of those that run."""
