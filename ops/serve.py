@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
-from ops import access, logs
+from ops import access, logs, refusals
 from ops.feeds import LocalFeeds
 from ops.settings import Settings
 from producers.connection import Limits
@@ -63,6 +63,7 @@ class Health:
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     logs.configure(settings.log_level)
+    refusals.check(settings)
     database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=2)
     feeds = LocalFeeds(
         database,

@@ -68,6 +68,7 @@ class Settings:
     # A worker that is silent for so long loses its partitions; brokers take no less than 6 s.
     session_seconds: int = _number(10, 6, 1_800)
     log_level: str = "info"
+    allow: str = ""  # refusals at start to lift, by name, with commas between
 
     mllp_host: str = "127.0.0.1"
     mllp_port: int = _number(0, 0, 65_535)  # 0: a free one, chosen by `up` and kept
@@ -117,6 +118,11 @@ class Settings:
             if not getattr(self, f"{name}_port") and name in stack.ports:
                 found[f"{name}_port"] = stack.ports[name]
         return replace(self, **found)
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """The names of the refusals to lift."""
+        return frozenset(filter(None, (name.strip() for name in self.allow.split(","))))
 
     @property
     def root_key(self) -> Path:

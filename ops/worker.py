@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ops import access, logs
+from ops import access, logs, refusals
 from ops.settings import Settings
 from schemas.codec import Codec, Ids
 from schemas.registry import Registry, RegistryAway
@@ -127,6 +127,7 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
     """The processors of this process, with their relays in threads."""
     _end_with_parent()
     logs.configure(settings.log_level)
+    refusals.check(settings)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     database = Database.open(
         access.role_url(settings, "wt_worker"), name=" ".join(names), size=4 + 6 * len(names)

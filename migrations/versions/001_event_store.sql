@@ -1,6 +1,7 @@
 -- The event store: what we were told, and how far each reader is.
 
 GRANT USAGE ON SCHEMA public TO wt_worker, wt_app, wt_definer;
+GRANT SELECT ON alembic_version TO wt_worker, wt_app;  -- which revision this is
 
 CREATE TABLE dead_letters (
     id UUID DEFAULT gen_random_uuid() NOT NULL,

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from ops.access import NotConfigured
 from ops.deploy import TopicUnfit
 from ops.lag import TopicMissing
+from ops.refusals import StartRefused
 from ops.settings import SettingsInvalid
 from ops.simulator import ScenarioRefused
 from ops.stack.errors import StackFailed
@@ -30,6 +31,7 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (SettingsInvalid, "docs/operating.md lists every setting"),
     (NotConfigured, ""),  # its message says what to do
     (StackFailed, ""),
+    (StartRefused, ""),
     (DatabaseAway, "is it up? see: wardtrail status"),
     (Refused, "the rows contradict what is there; nothing was changed"),
     (NotMigrated, "wardtrail migrate"),
