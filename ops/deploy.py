@@ -1,6 +1,7 @@
 """Deploying: roles, migrations, topics, schemas, and on the embedded stack the tenant `demo`."""
 
 import secrets
+import time
 from collections.abc import Callable
 from uuid import UUID, uuid5
 
@@ -14,7 +15,7 @@ from schemas.registry import Registry
 from schemas.topics import EVENTS, RECORD_BYTES_MAX, TOPICS, Topic
 from sinks import ledger, roles, tenancy
 from sinks.database import Database
-from streams.log import BrokerAway
+from streams.log import QUIET, BrokerAway
 
 DEMO_TENANT = UUID("d3e0a4b1-6f0c-5b5e-8d53-5f3f5a0f7e11")
 DEMO = "demo"
@@ -53,7 +54,7 @@ def migrate(settings: Settings, *, progress: Progress = lambda _: None) -> None:
 
 def make_topics(bootstrap_servers: str, partitions: int) -> None:
     """Create the topics that are missing; :class:`TopicUnfit` where one is less than declared."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
     try:
         there = admin.list_topics(timeout=REPLY_SECONDS)
         replicas = min(len(there.brokers), 3)
@@ -66,9 +67,19 @@ def make_topics(bootstrap_servers: str, partitions: int) -> None:
             made = admin.create_topics(missing, operation_timeout=REPLY_SECONDS)
             for future in made.values():
                 future.result(REPLY_SECONDS)
+        _await_topics(admin)
         check_topics(admin, partitions)
     except (KafkaException, TimeoutError) as error:
         raise BrokerAway(f"topics can't be made now: {type(error).__name__}") from error
+
+
+def _await_topics(admin: AdminClient) -> None:
+    """Wait until a broker tells of every topic: what was just made spreads in its own time."""
+    deadline = time.monotonic() + REPLY_SECONDS
+    while not TOPICS.keys() <= admin.list_topics(timeout=REPLY_SECONDS).topics.keys():
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+        time.sleep(0.05)
 
 
 def check_topics(admin: AdminClient, partitions: int) -> None:

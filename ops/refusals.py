@@ -15,6 +15,7 @@ from schemas.registry import CompatibilityWeak, Registry, RegistryAway, SchemaMi
 from sinks import checks
 from sinks.checks import Found
 from sinks.database import DatabaseAway, connect
+from streams.log import QUIET
 
 CLOCK_SECONDS = 2.0
 # The first releases without CVE-2025-8713, which leaks statistics past row-level security.
@@ -112,7 +113,7 @@ def _registry(settings: Settings) -> Iterator[Objection]:
 
 
 def _topics(settings: Settings) -> Iterator[Objection]:
-    admin = AdminClient({"bootstrap.servers": access.bootstrap_servers(settings), "log_level": 2})
+    admin = AdminClient({"bootstrap.servers": access.bootstrap_servers(settings), **QUIET})
     try:
         deploy.check_topics(admin, settings.partitions)
     except deploy.TopicUnfit as wrong:

@@ -81,8 +81,7 @@ class Registry:
         if self._level(None) != COMPATIBILITY:
             self._ask(self._client.set_compatibility, None, COMPATIBILITY)
         for subject, record in catalogue.subjects().items():
-            if self._level(subject) not in (None, COMPATIBILITY):
-                self._ask(self._client.set_compatibility, subject, COMPATIBILITY)
+            self._raise_level(subject)
             try:
                 self._ask(self._client.register_schema, subject, _avro(record))
             except SchemaRegistryError as error:
@@ -91,11 +90,20 @@ class Registry:
                 raise SchemaIncompatible(
                     f"schema doesn't fit the versions before it, subject: {subject}"
                 ) from error
+            self._raise_level(subject)
         return self.lookup()
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _raise_level(self, subject: str) -> None:
+        """Set the subject's own level, if it is there and has another or none.
+
+        Apicurio tells NONE for a subject without a level of its own, whatever the global one is.
+        """
+        if self._level(subject) not in (None, COMPATIBILITY):
+            self._ask(self._client.set_compatibility, subject, COMPATIBILITY)
 
     def _id(self, subject: str, record: str) -> int:
         try:

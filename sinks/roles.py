@@ -35,12 +35,10 @@ def provision(admin_url: str, database: str, passwords: Mapping[str, str]) -> st
         connection.execute("GRANT wt_owner TO wt_migrate")
         connection.execute("GRANT wt_definer TO wt_owner")
         found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (database,))
+        make = "ALTER DATABASE {} OWNER TO wt_owner"
         if found.rowcount == 0:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} OWNER wt_owner TEMPLATE template0").format(
-                    sql.Identifier(database)
-                )
-            )
+            make = "CREATE DATABASE {} OWNER wt_owner TEMPLATE template0"
+        connection.execute(sql.SQL(make).format(sql.Identifier(database)))
         connection.execute(
             sql.SQL("REVOKE ALL ON DATABASE {0} FROM PUBLIC").format(sql.Identifier(database))
         )

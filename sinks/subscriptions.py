@@ -105,6 +105,20 @@ def take(
     }
 
 
+def positions(
+    database: Database, subscription_ids: Sequence[str], places: Sequence[Place]
+) -> dict[Place, int]:
+    """The lowest next offset of these subscriptions in each place."""
+    topics, partitions = [topic for topic, _ in places], [number for _, number in places]
+    with database.connection() as connection:
+        rows = connection.execute(
+            _POSITIONS, (list(subscription_ids), topics, partitions)
+        ).fetchall()
+    found = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+    assert found.keys() == set(places), "what was taken has its row"
+    return found
+
+
 def lock(connection: Connection[Row], held: Held) -> Position:
     """Lock the subscription for this transaction; :class:`Stale` if another one took it."""
     row = connection.execute(_LOCK, (held.subscription_id, held.topic, held.partition)).fetchone()
@@ -197,6 +211,12 @@ FROM unnest(%s::text[], %s::int[], %s::text[]) AS wanted (topic, partition, topi
 WHERE subscription_id = %s
   AND subscriptions.topic = wanted.topic AND subscriptions.partition = wanted.partition
 RETURNING subscriptions.topic, subscriptions.partition, epoch, next_offset, last_position
+"""
+_POSITIONS = """
+SELECT topic, partition, min(next_offset) AS next_offset FROM subscriptions
+WHERE subscription_id = ANY (%s)
+  AND (topic, partition) IN (SELECT * FROM unnest(%s::text[], %s::int[]))
+GROUP BY topic, partition
 """
 _LOCK = """
 SELECT epoch, next_offset, last_position FROM subscriptions

@@ -13,6 +13,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 REPLY_SECONDS = 5.0
+TAIL = 64  # of the last records, one at least is ours, or none of them is
 # librdkafka's default of 1,000 ms between empty fetches costs a factor of seven.
 FETCH = {"fetch.queue.backoff.ms": 2, "fetch.wait.max.ms": 50}
 # A broker that is away is told once, by us; librdkafka would tell it twenty times a second.
@@ -44,10 +45,10 @@ def topic_ids(bootstrap_servers: str, topics: Sequence[str]) -> dict[str, str]:
         raise BrokerAway(_said(error)) from error
 
 
-def last_record(bootstrap_servers: str, topic: str, partition: int) -> Message | None:
-    """The last record of a partition; None if it holds none.
+def last_records(bootstrap_servers: str, topic: str, partition: int) -> list[Message]:
+    """The records at the end of a partition, oldest first, at most ``TAIL``; none if it has none.
 
-    A transaction's control records hold no value and are passed over, at most a few.
+    Offsets may hold no record (a transaction's control records), so fewer may come.
     """
     consumer = Consumer(
         {
@@ -62,35 +63,30 @@ def last_record(bootstrap_servers: str, topic: str, partition: int) -> Message |
     try:
         place = TopicPartition(topic, partition)
         low, high = consumer.get_watermark_offsets(place, timeout=REPLY_SECONDS)
-        for back in (1, 2, 8, 64):
-            start = max(low, high - back)
-            if start >= high:
-                return None
-            consumer.assign([TopicPartition(topic, partition, start)])
-            found = _drain(consumer, high)
-            if found is not None or start == low:
-                return found
-        raise BrokerAway(f"no record among the last 64 offsets: {topic}/{partition}")
+        if low >= high:
+            return []
+        consumer.assign([TopicPartition(topic, partition, max(low, high - TAIL))])
+        return _drain(consumer, high)
     except KafkaException as error:
         raise BrokerAway(_said(error)) from error
     finally:
         consumer.close()
 
 
-def _drain(consumer: Consumer, high: int) -> Message | None:
-    """The last record below ``high`` from where the consumer stands."""
-    last = None
-    while True:
+def _drain(consumer: Consumer, high: int) -> list[Message]:
+    """The records below ``high`` from where the consumer stands."""
+    found: list[Message] = []
+    while not found or found[-1].offset() < high - 1:
         message = consumer.poll(REPLY_SECONDS)
         if message is None:
             raise BrokerAway("the broker sends nothing within the time-out")
-        if message.error() is not None:
-            if message.error().code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(message.error())
-            return last
-        last = message
-        if message.offset() >= high - 1:
-            return last
+        if message.error() is None:
+            found.append(message)
+        elif message.error().code() == KafkaError._PARTITION_EOF:
+            break
+        else:
+            raise KafkaException(message.error())
+    return found
 
 
 def _said(error: Exception) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from schemas.registry import RegistryAway
+from schemas.sealing import EnvelopeInvalid
 from sinks import subscriptions
 from sinks.database import Database, DatabaseAway
 from sinks.subscriptions import Held
@@ -33,7 +34,10 @@ class Ownership:
     def take(
         self, partitions: Sequence[ports.Partition], *, generation: int
     ) -> dict[ports.Partition, int]:
-        """Take the partitions, each epoch raised once per generation; the lowest next offsets."""
+        """Take the partitions, each epoch raised once per generation; the lowest next offsets.
+
+        The offsets are those of now: a partition may be taken again long after it was raised.
+        """
         if not partitions:
             return {}
         with told():
@@ -47,10 +51,7 @@ class Ownership:
                 ]  # fmt: skip
                 if wanted:
                     self._take(subscription, wanted, topic_ids, generation)
-        return {
-            place: min(self._held[(name, *place)].next_offset for name in self.subscriptions)
-            for place in partitions
-        }
+            return subscriptions.positions(self.database, self.subscriptions, partitions)
 
     def held(self, subscription: str, topic: str, partition: int) -> Held:
         """What we hold; :class:`~streams.ports.Stale` if nothing."""
@@ -109,7 +110,7 @@ def told() -> Iterator[None]:
         raise ports.Stale(str(error)) from error
     except subscriptions.Hole as error:
         raise ports.Hole(error.expected) from error
-    except (subscriptions.TopicReplaced, log.TopicMissing) as error:
+    except (subscriptions.TopicReplaced, log.TopicMissing, EnvelopeInvalid) as error:
         raise ports.Broken(str(error)) from error
     except (DatabaseAway, log.BrokerAway, RegistryAway) as error:
         raise ports.Transient(str(error)) from error

@@ -8,6 +8,7 @@ from typing import cast
 from schemas.catalogue import EVENTS_NAMESPACE
 from schemas.codec import Codec, Undecodable
 from schemas.events import Event
+from schemas.failpoints import FailPoint
 from schemas.sealing import Root
 from schemas.topics import EVENTS
 from sinks import transaction
@@ -37,6 +38,7 @@ class Projector:
     root: Root
     topics: tuple[str, ...] = (EVENTS.name,)
     paused: dict[tuple[str, int], str] = field(default_factory=dict)  # projection, partition
+    reached: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def take(
         self, partitions: Sequence[ports.Partition], *, generation: int
@@ -44,6 +46,7 @@ class Projector:
         """See :class:`~streams.ports.Processor`."""
         taken = {partition for _, partition in partitions}
         self.paused = {at: why for at, why in self.paused.items() if at[1] not in taken}
+        self.reached = {at: there for at, there in self.reached.items() if at[1] not in taken}
         return self.ownership.take(partitions, generation=generation)
 
     def skip(self, topic: str, partition: int, *, upto: int) -> int:
@@ -61,22 +64,32 @@ class Projector:
             return [self._read(record) for record in records]
 
     def apply(self, topic: str, partition: int, batch: Sequence[Recorded]) -> int:
-        """Apply a chunk to every projection; return the lowest next offset of those that run."""
-        reached, trouble = [], None
+        """Apply a chunk to every projection that runs; return the lowest next offset of all."""
+        running, trouble = 0, None
         for projection in self.projections:
-            if (projection.name, partition) in self.paused:
+            at = (projection.name, partition)
+            if at in self.paused:
                 continue
             try:
-                reached.append(self._apply(projection, topic, partition, batch))
-            except (ports.Stale, ports.Hole, ports.Transient, ports.Broken):
+                self.reached[at] = self._apply(projection, topic, partition, batch)
+                running += 1
+            except (ports.Stale, ports.Hole, ports.Transient, ports.Broken, FailPoint):
                 raise
             except Exception as error:
                 trouble = error
-                self.paused[projection.name, partition] = type(error).__name__
-                logger.exception("projection paused: %s, partition %d", projection.name, partition)
-        if not reached:
+                self.paused[at] = type(error).__name__
+                # By its type: a driver's text may quote a row.
+                logger.error("projection paused: %s %d: %s", *at, type(error).__name__)
+        if not running:
             raise trouble or transaction.Gap("every projection of this partition is paused")
-        return min(reached)
+        return min(self._position(each.name, topic, partition) for each in self.projections)
+
+    def _position(self, name: str, topic: str, partition: int) -> int:
+        """Where a projection stands, paused or not."""
+        at = (name, partition)
+        if at in self.reached:
+            return self.reached[at]
+        return self.ownership.held(name, topic, partition).next_offset
 
     def _apply(
         self, projection: Projection, topic: str, partition: int, batch: Sequence[Recorded]

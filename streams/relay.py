@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from schemas.codec import Undecodable
 from schemas.failpoints import FailPoint, hit
 from schemas.headers import Headers
 from schemas.topics import RECORD_BYTES_MAX
@@ -84,6 +85,10 @@ class Relay:
                 self.failure = str(broken)
                 logger.critical("relay stopped: %s", broken)
                 break
+            except Exception as error:  # a thread that died in silence would show only as lag
+                self.failure = type(error).__name__
+                logger.critical("relay stopped: %s", self.failure)
+                break
         self._close()
 
     def _follow(self, stop: threading.Event, wait: Callable[[float], None]) -> None:
@@ -143,7 +148,11 @@ class Relay:
                 missing += 1
         deadline = time.monotonic() + DELIVERY_SECONDS
         while missing and not failures and time.monotonic() < deadline:
-            producer.flush(0.5)
+            try:
+                producer.flush(0.5)
+            except KafkaException as error:  # fatal: a refused record would leave a gap
+                failures.append(error.args[0].name())
+                break
             self._renew()
         if missing or failures:
             raise NotDelivered(f"rows are not with the brokers: {failures[:1] or 'time-out'}")
@@ -186,16 +195,24 @@ class Relay:
     def _check(self, held: Held) -> None:
         """Stop where the topic is ahead of the table: the database lost what was published."""
         source = self.publication.source
-        last = log.last_record(self.bootstrap_servers, source.topic, held.partition)
-        if last is None or last.value() is None:
-            return
-        published = self.publication.position(last.value())
+        published = self._published(held.partition)
         head = rows.head(self.database, source, held.partition)
         if published > head:
             raise HistoryLost(
                 f"{source.topic}/{held.partition} holds {published}, the database only {head}: "
                 "the database lost commits; restore it to a later point"
             )
+
+    def _published(self, partition: int) -> int:
+        """The highest position among the topic's last records; a foreign record has none."""
+        topic = self.publication.source.topic
+        highest = 0
+        for record in log.last_records(self.bootstrap_servers, topic, partition):
+            try:
+                highest = max(highest, self.publication.position(record.value() or b""))
+            except (Undecodable, KeyError):
+                logger.warning("not ours: %s/%d at %d", topic, partition, record.offset())
+        return highest
 
     def _make(self) -> Producer:
         return Producer(

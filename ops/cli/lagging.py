@@ -3,8 +3,9 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.live import Live
@@ -38,16 +39,23 @@ def lag(as_json: bool, watch: bool, totals: bool, max_seconds: float | None) -> 
             measured = gauge.measure()
             _show(measured, as_json=as_json, totals=totals)
             _require(measured, max_seconds)
-        elif as_json:
-            while True:
-                sys.stdout.buffer.write(shown.line(report(gauge.measure())))
+            return
+        with suppress(KeyboardInterrupt):  # how a watch ends
+            _watch(gauge, as_json=as_json)
+
+
+def _watch(gauge: Gauge, *, as_json: bool) -> NoReturn:
+    """Look every second: totals in place, or a line of JSON each time."""
+    live = Live(console=shown.out(), refresh_per_second=4)
+    with nullcontext() if as_json else live:
+        while True:
+            measured = gauge.measure()
+            if as_json:
+                sys.stdout.buffer.write(shown.line(report(measured)))
                 sys.stdout.buffer.flush()
-                time.sleep(WATCH_SECONDS)
-        else:
-            with Live(console=shown.out(), refresh_per_second=4) as live:
-                while True:
-                    live.update(totals_table(gauge.measure().totals()))
-                    time.sleep(WATCH_SECONDS)
+            else:
+                live.update(totals_table(measured.totals()))
+            time.sleep(WATCH_SECONDS)
 
 
 def report(measured: Lag) -> dict[str, Any]:

@@ -77,8 +77,12 @@ def _caught_up(gauge: Gauge) -> Lag:
     with Live(totals_table(measured.totals()), console=shown.err(), transient=True) as live:
         while measured.records or not _mirrored(measured):
             if time.monotonic() - moved > PATIENCE_SECONDS:
+                late = [
+                    each for each in measured.totals() if each.records or each.mirrored is False
+                ]
+                said = ", ".join(f"{each.subscription} {each.records}" for each in late)
                 raise Failed(
-                    f"records still wait: {measured.records}",
+                    f"nothing moves and records still wait: {said}",
                     "wardtrail status names the workers' log",
                 )
             time.sleep(POLL_SECONDS)
