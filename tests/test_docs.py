@@ -37,3 +37,12 @@ def test_every_link_between_documents_leads_somewhere():
         for target in LINK.findall(document.read_text("utf-8")):
             if not target.startswith(("http://", "https://")):
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_test_that_the_architecture_names_is_there():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "ARCHITECTURE.md").read_text("utf-8")))
+    there = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        there |= set(re.findall(r"def (test_\w+)\(", path.read_text("utf-8")))
+    assert named
+    assert named <= there, named - there

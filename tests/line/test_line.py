@@ -10,9 +10,14 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from ops import line as whole
 from ops.simulator import Scenario, simulate
+from ops.stack import processes
+from ops.stack.state import read
 from producers import files, peek
 from schemas.topics import EVENTS, RECORD_BYTES_MAX, TOPICS
+from streams.read_models import PROJECTIONS
+from streams.trajectory import PROJECTION
 from tests.line.conftest import Line
 
 SCENARIO = Scenario(seed=11, patients=40)
@@ -234,3 +239,37 @@ def stored(line: Line) -> list[bytes]:
     kept = [*server.folder.rglob("data/base/**/*"), *server.folder.rglob("data/pg_wal/*")]
     kept += [*(line.home / "logs").rglob("*"), *line.home.glob("*.json")]
     return [path.read_bytes() for path in kept if path.is_file()]
+
+
+def test_projections_rebuilt_from_the_topic_are_the_same_byte_for_byte(line: Line, day: Path):
+    """Invariant 10, for every projection of the line."""
+    line.settle()
+    server, workers = line.settings.postgres, read(line.home).process("workers")
+    assert server is not None
+    assert workers is not None
+    processes.stop(workers, 30)
+    projections = (*PROJECTIONS, PROJECTION)
+    tables = [table.name for each in projections for table in each.owns]
+    url = server.superuser_url(server.database)
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        before = {name: dumped(connection, name) for name in tables}
+        assert all(before.values())
+        connection.execute(f"TRUNCATE {', '.join(tables)}")
+        connection.execute(FORGET, ([each.name for each in projections],))
+    whole.up(line.settings)
+    line.settle()
+    with psycopg.connect(url, connect_timeout=5) as connection:
+        for name in tables:
+            assert dumped(connection, name) == before[name], name
+
+
+FORGET = """
+UPDATE subscriptions SET next_offset = 0, last_position = 0, applied = 0, duplicate = 0,
+    ignored = 0, dead = 0, no_record = 0
+WHERE subscription_id = ANY (%s)
+"""
+
+
+def dumped(connection: psycopg.Connection, table: str) -> list[str]:
+    """Every row of a table as text, in an order of its own."""
+    return sorted(row[0] for row in connection.execute(f"SELECT each::text FROM {table} AS each"))
