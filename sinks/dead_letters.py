@@ -1,7 +1,8 @@
 """Dead letters: records that can't be processed, kept whole and sealed, with cause and place."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import orjson
@@ -12,6 +13,8 @@ from sinks.subscriptions import Held
 from sinks.tables import dead_letters
 
 FIELD = "record"  # the sealed field that holds key and value
+# Our keys are ids; another may be anything, and is only in the sealed record.
+_PSEUDONYM = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +22,8 @@ class DeadLetter:
     """A record and why it ended here; ``cause`` is a class, ``reason`` a line without PHI."""
 
     offset: int
-    key: bytes | None
-    value: bytes | None
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
     stage: str
     cause: str
     reason: str
@@ -58,7 +61,7 @@ def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]
         "topic": held.topic,
         "partition": held.partition,
         "offset": letter.offset,
-        "key": letter.key,
+        "key": letter.key if letter.key and _PSEUDONYM.fullmatch(letter.key) else None,
         "feed_id": letter.feed_id,
         "message_id": letter.message_id,
         "event_id": letter.event_id,

@@ -96,13 +96,14 @@ def read(
     return read(database, source, held, after=after, limit=limit * 2)
 
 
-def head(database: Database, source: Source, partition: int) -> int:
-    """The highest position that the table holds for a partition; 0 before the first."""
-    statement = SQL(
-        "SELECT coalesce(max(partition_seq), 0) AS head FROM {} WHERE partition = %s"
-    ).format(Identifier(source.table))
+def head(database: Database, partition: int) -> int:
+    """The ledger's highest position in a partition; 0 before the first.
+
+    Derived rows have the position of an event, so this is the bound for every source: their
+    own table may be empty, because it is being rebuilt.
+    """
     with _seeing_all(database) as connection:
-        row = connection.execute(statement, (partition,)).fetchone()
+        row = connection.execute(_HEAD, (partition,)).fetchone()
     assert row is not None, "an aggregate has one row"
     return int(row["head"])
 
@@ -175,6 +176,9 @@ SELECT {columns} FROM {table}
 WHERE partition = %s AND partition_seq > %s
 ORDER BY partition_seq
 LIMIT %s
+"""
+_HEAD = """
+SELECT coalesce(max(partition_seq), 0) AS head FROM events WHERE partition = %s
 """
 _MOVE = """
 UPDATE subscriptions SET last_position = %s, updated_at = now()

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -150,9 +151,10 @@ class Relay:
         while missing and not failures and time.monotonic() < deadline:
             try:
                 producer.flush(0.5)
-            except KafkaException as error:  # fatal: a refused record would leave a gap
-                failures.append(error.args[0].name())
-                break
+            except (KafkaException, SystemError) as error:
+                # Fatal: a refused record would leave a gap. The client raises that amid the
+                # delivery reports, and a report that is called then fails with SystemError.
+                raise NotDelivered(f"the producer ended: {type(error).__name__}") from error
             self._renew()
         if missing or failures:
             raise NotDelivered(f"rows are not with the brokers: {failures[:1] or 'time-out'}")
@@ -196,7 +198,7 @@ class Relay:
         """Stop where the topic is ahead of the table: the database lost what was published."""
         source = self.publication.source
         published = self._published(held.partition)
-        head = rows.head(self.database, source, held.partition)
+        head = rows.head(self.database, held.partition)
         if published > head:
             raise HistoryLost(
                 f"{source.topic}/{held.partition} holds {published}, the database only {head}: "
@@ -235,8 +237,9 @@ class Relay:
         """Drop the producer with all it holds, and what we believe of our leases."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()
-            producer.flush(1.0)
+            with suppress(KafkaException, SystemError):  # a fatal one says again that it is
+                producer.purge()
+                producer.flush(1.0)
         self._held, self._at, self._renew_at = {}, {}, 0.0
 
     def _close(self) -> None:

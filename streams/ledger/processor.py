@@ -27,7 +27,8 @@ from streams.ownership import Ownership, told
 
 KEYS_SECONDS = 60.0  # how long a key may be held without asking for it again
 RAW = HL7V2.records[0]
-_SAFE = re.compile(r"[^A-Za-z0-9^_]")  # of MSH-9 as sent, which may be anything
+# MSH-9 as sent may be anything, also a name where a torn message has one.
+_CODES = re.compile(r"[A-Za-z0-9]{1,3}([_^][A-Za-z0-9]{1,3}(\^[A-Za-z0-9]{3}_[A-Za-z0-9]{3})?)?")
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ def _row(
         "feed_id": message["feed_id"],
         "message_id": message["message_id"],
         "received_at": instant(message["received_at"]),
-        "message_type": _SAFE.sub("?", kind)[:32],
+        "message_type": kind if _CODES.fullmatch(kind) else "?",
         "outcome": outcome,
         "reason": reason,
         "mapper_version": MAPPER_VERSION,

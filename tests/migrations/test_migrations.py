@@ -70,7 +70,11 @@ def catalogue(connection, schema):
     found = {}
     for what, query in CATALOGUE.items():
         rows = connection.exec_driver_sql(query, (schema,) * query.count("%s")).fetchall()
-        ours = [tuple(row) for row in rows if row[0] not in ("alembic_version", "location_discrepancies")]
+        ours = [
+            tuple(row)
+            for row in rows
+            if row[0] not in ("alembic_version", "location_discrepancies")
+        ]
         found[what] = sorted(ours, key=repr)
     return found
 
@@ -88,10 +92,10 @@ def shape(url):
         found = catalogue(connection, "public")
         for query in (
             "SELECT tablename, policyname, roles::text, qual, with_check FROM pg_policies",
-            "SELECT relname, relrowsecurity, relforcerowsecurity, relacl::text FROM pg_class"
-            " WHERE relnamespace = 'public'::regnamespace",
-            "SELECT proname, prosrc, proacl::text, proowner::regrole::text FROM pg_proc"
-            " WHERE pronamespace = 'public'::regnamespace",
+            """SELECT relname, relrowsecurity, relforcerowsecurity, relacl::text FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace""",
+            """SELECT proname, prosrc, proacl::text, proowner::regrole::text FROM pg_proc
+            WHERE pronamespace = 'public'::regnamespace""",
         ):
             found[query] = sorted(map(tuple, connection.exec_driver_sql(query)), key=repr)
     made.dispose()

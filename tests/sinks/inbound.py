@@ -4,6 +4,7 @@ import random
 import threading
 import uuid
 from collections import defaultdict
+from itertools import pairwise
 
 from sinks import ledger
 from sinks.ledger import Entry
@@ -77,7 +78,7 @@ def check(store):
         assert [row["event_version"] for row in rows] == list(range(1, len(rows) + 1))
         assert {row["partition"] for row in rows} == {known[stream]["partition"]}, "one home"
         times = [row["recorded_at"] for row in rows]
-        assert all(a < b for a, b in zip(times, times[1:], strict=False)), "known time rises"
+        assert all(a < b for a, b in pairwise(times)), "known time rises"
         order = [row["partition_seq"] for row in rows]
         assert order == sorted(order), "a stream's versions are in its partition's order"
         assert known[stream]["version"] == len(rows)

@@ -183,7 +183,7 @@ def records(first: int, last: int, *, streams: int = 3, **given: Any) -> list[Re
     return [record(n, stream=n % streams, **given) for n in range(first, last + 1)]
 
 
-class Raised(Exception):
+class Raised(Exception):  # noqa: N818  named for what happened
     """What a fold raises here."""
 
 

@@ -21,11 +21,13 @@ from tests.sinks.inbound import (
     message,
     take,
 )
-from tests.sinks.provisioned import LINE, OURS, TOPIC, counts
+from tests.sinks.provisioned import LINE, OURS, counts
 
 pytestmark = pytest.mark.stack
 
 POINTS = ["locked", "loaded", "decided", "written", "moved"]
+
+
 def test_a_batch_becomes_numbered_events_messages_and_a_position(store):
     held = take(store)
     assert append(store, held, [entry(n, streams=(n % 3,)) for n in range(9)]) == 9
@@ -107,10 +109,13 @@ def test_dead_and_ignored_messages_are_recorded(store):
     held = take(store)
     dead = message(0, outcome="dead", reason="no_patient")
     letter = DeadLetter(
-        offset=0, key=b"key", value=b"value", stage="map", cause="no_patient", reason="there is no PID",
+        offset=0, key=b"key", value=b"value", stage="map", cause="no_patient",
+        reason="there is no PID",
         tenant_id=uuid.UUID(OURS), message_id=uuid.UUID(dead["message_id"]),
     )  # fmt: skip
-    nothing = DeadLetter(offset=2, key=None, value=b"x", stage="decode", cause="undecodable", reason="r")
+    nothing = DeadLetter(
+        offset=2, key=None, value=b"x", stage="decode", cause="undecodable", reason="r"
+    )
     batch = [
         Entry(offset=0, message=dead, letter=letter),
         Entry(offset=1, message=message(1, outcome="ignored", reason="acknowledgement")),

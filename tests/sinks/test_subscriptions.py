@@ -229,5 +229,3 @@ def test_takers_at_once_get_different_epochs_and_only_the_last_one_writes(store,
     for held in sorted(helds, key=lambda held: held.epoch)[:-1]:
         with pytest.raises(Stale):
             apply(store, held, records(0, 4))
-
-

@@ -122,7 +122,7 @@ def test_offsets_that_hold_nothing_are_not_passed_by_a_paused_projection(store, 
     projector = make(refusing("bad"), counting("good", {}))
     store.run("REVOKE SELECT ON patient_read_models FROM wt_worker")
     projector.apply(TOPIC, 0, records(0, 4))
-    assert projector.skip(TOPIC, 0, upto=6) == 6
+    projector.skip(TOPIC, 0, upto=6)
     assert counts(store, "good") == {"applied": 5, "no_record": 1}
     assert store.subscription("bad")["next_offset"] == 0, "its five records aren't given up"
 

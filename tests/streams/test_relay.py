@@ -42,9 +42,7 @@ class Line:
         self.make_topic(**config)
         plain = publications.clinical_events(CODEC)
         self.publication = replace(plain, source=replace(plain.source, topic=self.topic))
-        store.run(
-            "INSERT INTO tenants (id, name) VALUES (%s, 'ours') ON CONFLICT DO NOTHING", OURS
-        )
+        store.run("INSERT INTO tenants (id, name) VALUES (%s, 'ours') ON CONFLICT DO NOTHING", OURS)
 
     def make_topic(self, **config):
         new = NewTopic(self.topic, PARTITIONS, 1, config=config)
@@ -83,7 +81,8 @@ class Line:
         seqs = []
         while len(seqs) < high:
             message = consumer.poll(20)
-            assert message is not None and message.error() is None
+            assert message is not None
+            assert message.error() is None
             seqs.append(CODEC.decode(message.value())[1]["partition_seq"])
         consumer.close()
         return seqs
@@ -317,7 +316,7 @@ def test_a_record_that_the_broker_refuses_holds_up_those_behind_it(store, stack)
     relay = line.relay()
     for _ in range(2):
         relay._renew()
-        with pytest.raises(NotDelivered, match=r"MSG_SIZE_TOO_LARGE|GAPLESS"):
+        with pytest.raises(NotDelivered, match=r"MSG_SIZE_TOO_LARGE|the producer ended"):
             relay.round()
         relay._forget()
     assert line.position() == 0

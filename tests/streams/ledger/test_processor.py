@@ -1,4 +1,4 @@
-"""From raw records to the ledger's rows: who, what, sealed, and dead with a cause where it can't."""
+"""From raw records to the ledger's rows: who, what, sealed, or dead with a cause."""
 
 import itertools
 import uuid
@@ -140,9 +140,8 @@ def test_no_patients_data_stands_in_clear_in_any_row(line):
     line.send(torn)
     text, raw = everything(line.store)
     assert sum(counts(line.store, "ledger").values()) == 6
-    safe = text.replace("Canaryname", "", 1) if "Canaryname" in text else text
     for canary in CANARIES:
-        assert canary.lower() not in safe.lower(), canary
+        assert canary.lower() not in text.lower(), canary
         assert canary.encode() not in raw, canary
         assert canary.encode().hex() not in text, canary
 
@@ -188,13 +187,10 @@ def test_a_body_sealed_by_another_key_is_a_dead_letter_kept_whole(line):
     assert opened == (got.key, got.value)
 
 
-@pytest.mark.parametrize(
-    ("value", "cause"),
-    [(None, "undecodable"), (b"", "undecodable"), (b"junk", "undecodable"), (b"\0\0\0\xff\xff", "undecodable")],
-)  # fmt: skip
-def test_what_cannot_be_read_is_a_dead_letter(line, value, cause):
+@pytest.mark.parametrize("value", [None, b"", b"junk", b"\0\0\0\xff\xff"])
+def test_what_cannot_be_read_is_a_dead_letter(line, value):
     line.send(Got(0, value))
-    assert line.letter()["cause"] == cause
+    assert line.letter()["cause"] == "undecodable"
 
 
 @pytest.mark.parametrize(
@@ -212,7 +208,7 @@ def test_an_id_or_a_time_that_is_none_is_a_dead_letter(line, given):
 def test_a_type_that_no_column_takes_stops_nothing(line, kind):
     assert line.send(line.record(b"no HL7", message_type=kind), line.record(adt())) == 2
     [row] = line.store.rows("SELECT message_type FROM messages WHERE outcome = 'dead'")
-    assert set(row["message_type"]) <= set("ADT^A01xMllera?")
+    assert row["message_type"] == "?"
 
 
 @pytest.mark.parametrize("where", ["mrn", "authority", "type", "name", "visit", "place"])
