@@ -50,7 +50,8 @@ def _run(url: str, what: Callable[[Config], None]) -> None:
             config.attributes["connection"] = connection
             what(config)
     except OperationalError as error:
-        raise DatabaseAway("no connection to the database to migrate it") from error
+        state = getattr(error.orig, "sqlstate", None)
+        raise DatabaseAway(f"the database can't be migrated now, sqlstate: {state}") from error
 
 
 def _prepare(connection: Connection) -> None:

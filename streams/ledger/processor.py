@@ -138,6 +138,10 @@ class Ledger:
             return replace(read, letter=_letter(read, "open", "sealed", str(error)))
         except Unmappable as error:
             return replace(read, letter=_letter(read, "map", error.cause, error.reason))
+        except Exception as error:  # a fault of ours stops this message, not its partition
+            logger.error("mapper failed at offset %d: %s", read.offset, type(error).__name__)
+            reason = f"mapper raised: {type(error).__name__}"
+            return replace(read, letter=_letter(read, "map", "mapper_failed", reason))
         return replace(read, said=said)
 
     def _people(self, batch: Sequence[Mapped]) -> dict[int, identities.Person]:

@@ -12,6 +12,7 @@ from schemas.sealing import EnvelopeInvalid, Root
 from sinks import dead_letters, ledger, tenancy
 from sinks.tenancy import Secrets
 from streams import log, ports
+from streams.ledger import processor
 from streams.ledger.processor import Ledger
 from streams.ownership import Ownership
 from tests.sinks.provisioned import counts
@@ -185,6 +186,17 @@ def test_a_body_sealed_by_another_key_is_a_dead_letter_kept_whole(line):
     assert (letter["stage"], letter["cause"]) == ("open", "sealed")
     opened = dead_letters.open_record(letter["id"], letter["record_sealed"], ROOT.line())
     assert opened == (got.key, got.value)
+
+
+def test_a_fault_of_the_mapper_stops_its_message_and_says_nothing_of_it(line, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise KeyError("Zyqorv")
+
+    monkeypatch.setattr(processor, "map_message", fail)
+    line.send(line.record(adt()))
+    letter = line.letter()
+    assert (letter["stage"], letter["cause"]) == ("map", "mapper_failed")
+    assert "Zyqorv" not in letter["reason"] + caplog.text
 
 
 @pytest.mark.parametrize("value", [None, b"", b"junk", b"\0\0\0\xff\xff"])
