@@ -103,6 +103,11 @@ def check_topics(admin: AdminClient, partitions: int) -> None:
                 f"{topic.name} must have cleanup.policy {topic.cleanup_policy}, "
                 f"has: {entries['cleanup.policy'].value}"
             )
+        if int(entries["max.message.bytes"].value) < RECORD_BYTES_MAX:
+            raise TopicUnfit(
+                f"{topic.name} must have max.message.bytes {RECORD_BYTES_MAX} or more, "
+                f"has: {entries['max.message.bytes'].value}"
+            )
         if int(entries["min.insync.replicas"].value) < topic.min_insync_replicas:
             raise TopicUnfit(
                 f"{topic.name} must have min.insync.replicas {topic.min_insync_replicas} or more, "

@@ -99,7 +99,7 @@ class LocalFeeds:
     def _learn(self, listened: Sequence[Listened], wrapped: Sequence[Wrapped]) -> None:
         self._known = Known(
             by_port={each.port: each.feed for each in listened if each.port is not None},
-            default=next((each.feed for each in listened if each.port is None), None),
+            default=_only([each.feed for each in listened if each.port is None]),
             keys=tenancy.unwrap(wrapped, self._root),
         )
 
@@ -109,6 +109,15 @@ class LocalFeeds:
                 self.refresh()
             except DatabaseAway:
                 logger.info("feeds as last known: the database is away")
+            except Exception as error:  # the intake goes on with what it knows
+                logger.error("feeds as last known: %s", type(error).__name__)
+
+
+def _only(feeds: Sequence[Feed]) -> Feed | None:
+    """The one feed of the default listener; with several nobody knows whose a message is."""
+    if len(feeds) > 1:
+        logger.error("the default listener takes nothing: %d feeds have no port", len(feeds))
+    return feeds[0] if len(feeds) == 1 else None
 
 
 def _dumps(listened: Sequence[Listened], wrapped: Sequence[Wrapped]) -> str:

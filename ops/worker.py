@@ -19,7 +19,7 @@ from ops.settings import Settings
 from schemas.codec import Codec, Ids
 from schemas.registry import Registry, RegistryAway
 from schemas.topics import TOPICS
-from sinks.database import Database
+from sinks.database import Database, DatabaseAway, connect
 from streams import app as apps
 from streams import log, publications
 from streams.ledger.processor import Ledger
@@ -127,13 +127,14 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
     """The processors of this process, with their relays in threads."""
     _end_with_parent()
     logs.configure(settings.log_level)
+    ids = _await_servers(settings)
     refusals.check(settings)
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     database = Database.open(
         access.role_url(settings, "wt_worker"), name=" ".join(names), size=4 + 6 * len(names)
     )
     parts = Parts(
-        settings=settings, database=database, owner=owner, codec=_codec(settings),
+        settings=settings, database=database, owner=owner, codec=_codec(settings, ids),
     )  # fmt: skip
     built = [PROCESSORS[name](parts) for name in names]
     scratch = settings.home / "faust"
@@ -164,24 +165,25 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
     return 1 if any(relay.failure for relay in relays) else code
 
 
-def _codec(settings: Settings) -> Codec:
+def _codec(settings: Settings, ids: Ids) -> Codec:
     """A codec that asks the registry when a newer release's record comes."""
     url = settings.schema_registry_url
-    ids = _await_servers(settings)
     return Codec(ids, ask=None if url is None else Registry(url).lookup)
 
 
 def _await_servers(settings: Settings) -> Ids:
-    """Wait for the registry and the broker, as long as it takes; return the schema ids.
+    """Wait for database, broker and registry, as long as it takes; return the schema ids.
 
     Faust ends its process when no broker answers at start, and a restart would find the same.
-    The database is waited for where partitions are taken.
+    What is refused at start can only be asked of servers that answer.
     """
     for pause in pauses():
         try:
+            with connect(access.role_url(settings, "wt_worker"), name="start"):
+                pass
             log.topic_ids(access.bootstrap_servers(settings), list(TOPICS))
             return access.schema_ids(settings)
-        except (log.BrokerAway, RegistryAway) as away:
+        except (DatabaseAway, log.BrokerAway, RegistryAway) as away:
             logger.warning("not started yet, again in %.1f s: %s", pause, away)
             time.sleep(pause)
     raise AssertionError("pauses never end")
@@ -215,47 +217,45 @@ class Supervisor:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> int:
-        """Supervise until SIGTERM or SIGINT, or until a processor crashes too often."""
+        """Supervise until SIGTERM or SIGINT, or until every processor was given up."""
         logs.configure(self.settings.log_level)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         self._due = dict.fromkeys(self.names, 0.0)
         code = 0
         while not self._stop.wait(0.1):
-            if not self._look():
-                code = 1
+            self._look()
+            if not self._children and not self._due:
+                code = 1  # every processor was given up
                 break
         self._end()
         return code
 
-    def _look(self) -> bool:
-        """Note children that ended, start those that are due; False to give up."""
+    def _look(self) -> None:
+        """Note children that ended, start those that are due."""
         now = time.monotonic()
         for name, child in list(self._children.items()):
             if child.poll() is not None:
                 del self._children[name]
-                if not self._crashed(name, child.returncode, now):
-                    return False
+                self._crashed(name, child.returncode, now)
         for name, due in list(self._due.items()):
             if now >= due:
                 del self._due[name]
                 self._children[name] = self._start(name)
-        return True
 
-    def _crashed(self, name: str, code: int, now: float) -> bool:
-        """Plan the restart of a processor; False if it has crashed too often."""
+    def _crashed(self, name: str, code: int, now: float) -> None:
+        """Plan the restart of a processor, or give it up, and no other."""
         crashes = self._crashes.setdefault(name, deque(maxlen=RESTARTS_MAX + 1))
         crashes.append(now)
         while crashes and crashes[0] < now - RESTART_WINDOW_SECONDS:
             crashes.popleft()
         ended = f"signal {-code}" if code < 0 else f"exit code {code}"
         if len(crashes) > RESTARTS_MAX:
-            logger.critical("%s crashed too often (%s): giving up", name, ended)
-            return False
+            logger.critical("%s crashed too often (%s): giving it up", name, ended)
+            return
         pause = min(RESTART_SECONDS[0] * 2 ** (len(crashes) - 1), RESTART_SECONDS[1])
         logger.error("%s ended by %s: again in %.1f s", name, ended, pause)
         self._due[name] = now + pause
-        return True
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "ops.cli", "worker", name, "--in-one"]

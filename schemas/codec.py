@@ -116,24 +116,26 @@ class Codec:
         self._learn(ids)
 
     def _learn(self, ids: Ids) -> None:
-        self._writers: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
-        self._newest: dict[bytes, tuple[str, cavro.Schema]] = {}
-        self._older: dict[bytes, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {}
+        """Know these ids from now on; other threads see the old ones or the new ones, whole."""
+        writers: dict[str, tuple[bytes, Mapping[str, Any]]] = {}
+        newest_readers: dict[bytes, tuple[str, cavro.Schema]] = {}
+        older_readers: dict[bytes, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {}
         for record, number in ids.newest.items():
             if record not in catalogue.records():
                 continue  # a record that a newer release knows
             head = _HEAD.pack(0, number)
-            self._writers[record] = head, catalogue.parsed(record)
-            self._newest[head] = record, catalogue.reader(record)
+            writers[record] = head, catalogue.parsed(record)
+            newest_readers[head] = record, catalogue.reader(record)
         for writer in ids.older:
-            if writer.record not in self._writers:
+            if writer.record not in writers:
                 continue
             try:
                 older = catalogue.prepared(json.loads(writer.text))
             except catalogue.SchemaUnsafe:
                 continue  # its records are refused like those of an unknown id
-            newest = self._writers[writer.record][1]
-            self._older[_HEAD.pack(0, writer.schema_id)] = writer.record, older, newest
+            newest = writers[writer.record][1]
+            older_readers[_HEAD.pack(0, writer.schema_id)] = writer.record, older, newest
+        self._writers, self._newest, self._older = writers, newest_readers, older_readers
 
     def decode(self, data: bytes) -> tuple[str, dict[str, Any]]:
         """Record name and value of one record; :class:`Undecodable` on anything else."""

@@ -179,6 +179,8 @@ def fold(
         own = {table: by_stream.get(stream, []) for table, by_stream in rows.items()}
         try:
             changes = projection.fold(happened, own)
+        except MemoryError:
+            raise  # the machine's trouble, and no record's fault
         except Exception as error:
             raise FoldFailed(error) from error
         yield from changes

@@ -29,6 +29,7 @@ WRITERS = 4  # transactions at a time; one core of a database is busy with about
 # A decoded chunk is thousands of objects that all live on; at Python's own 700 the collector
 # walks them again and again: 20.1 µs of CPU an event against 14.9 (measured).
 COLLECT_AFTER = 100_000
+METADATA_MS = 3_000
 NOTICE_SECONDS = 0.5  # how soon a pause notices that the flow has stopped
 
 CRASH_REPORTS = ("Crashed reason=%r", "Reraising original exception...", "Error: %r")
@@ -67,6 +68,9 @@ def make_app(
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=instance_id,
         consumer_max_fetch_size=CHUNK_BYTES + 1024 * 1024,  # the largest record and its batch
+        # A broker that has just started may not know its topics yet. Whoever assigned partitions
+        # by that looks again so soon, and not after the default of five minutes.
+        consumer_metadata_max_age_ms=METADATA_MS,
         broker_max_poll_records=CHUNK_RECORDS,
         broker_max_poll_interval=24 * 3600.0,  # a database that's away expels nobody
         broker_session_timeout=session_timeout_seconds,

@@ -45,8 +45,9 @@ class Projector:
     ) -> Mapping[ports.Partition, int]:
         """See :class:`~streams.ports.Processor`."""
         taken = {partition for _, partition in partitions}
-        self.paused = {at: why for at, why in self.paused.items() if at[1] not in taken}
-        self.reached = {at: there for at, there in self.reached.items() if at[1] not in taken}
+        for at in [(each.name, number) for each in self.projections for number in taken]:
+            self.paused.pop(at, None)  # one key at a time: other partitions are at work
+            self.reached.pop(at, None)
         return self.ownership.take(partitions, generation=generation)
 
     def skip(self, topic: str, partition: int, *, upto: int) -> int:

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from schemas.codec import Undecodable
 from schemas.failpoints import FailPoint, hit
 from schemas.headers import Headers
+from schemas.registry import RegistryAway
 from schemas.topics import RECORD_BYTES_MAX
 from sinks import relay as rows
 from sinks.database import Database, DatabaseAway, Row
@@ -52,6 +53,14 @@ class Publication:
     position: Callable[[bytes], int]
 
 
+class NotDelivered(Exception):  # noqa: N818  named for what is wrong
+    """The brokers don't hold all rows of a round."""
+
+
+# What passes: the relay forgets what it believes and begins again from the stored positions.
+AWAY = (DatabaseAway, log.BrokerAway, RegistryAway, NotDelivered, Stale, FailPoint)
+
+
 @dataclass(slots=True, kw_only=True)
 class Relay:
     """Publishes one source under leases in ``subscriptions``; runs in a thread of its own."""
@@ -77,7 +86,7 @@ class Relay:
                 with rows.listening(self.database, self.publication.channel) as wait:
                     self._follow(stop, wait)
                 backoff = BACKOFF_SECONDS[0]
-            except (DatabaseAway, log.BrokerAway, NotDelivered, Stale, FailPoint) as trouble:
+            except AWAY as trouble:
                 logger.warning("relay: again in %.1f s: %s", backoff, trouble)
                 self._forget()
                 stop.wait(backoff)
@@ -248,7 +257,3 @@ class Relay:
             rows.release(self.database, self.publication.source, owner=self.owner)
         except DatabaseAway:
             logger.info("leases not given up: they run out by themselves")
-
-
-class NotDelivered(Exception):  # noqa: N818  named for what is wrong
-    """The brokers don't hold all rows of a round."""

@@ -185,7 +185,7 @@ CREATE POLICY app ON messages TO wt_app
 GRANT SELECT, INSERT, UPDATE ON partitions TO wt_worker;
 GRANT SELECT ON partitions TO wt_app, wt_definer;
 
-GRANT SELECT, INSERT, UPDATE ON patient_identifiers TO wt_worker;
+GRANT SELECT, INSERT ON patient_identifiers TO wt_worker;
 GRANT SELECT ON patient_identifiers TO wt_app, wt_definer;
 ALTER TABLE patient_identifiers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE patient_identifiers FORCE ROW LEVEL SECURITY;

@@ -267,7 +267,7 @@ CREATE POLICY worker ON feeds TO wt_worker
 CREATE POLICY app ON feeds TO wt_app
     USING (tenant_id = nullif(current_setting('wt.tenant', true), '')::uuid);
 
-GRANT SELECT, INSERT, UPDATE ON tenant_keys TO wt_worker;
+GRANT SELECT, INSERT ON tenant_keys TO wt_worker;
 GRANT SELECT ON tenant_keys TO wt_app;
 ALTER TABLE tenant_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenant_keys FORCE ROW LEVEL SECURITY;

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from schemas import sealing
 from schemas.clock import instant
 from schemas.codec import Codec, Undecodable
 from schemas.feeds import Feed
@@ -126,11 +127,9 @@ class Ledger:
         feed, opened = feeds.get(UUID(message["feed_id"])), keys[message["tenant_id"]]
         read = replace(read, feed=feed, keys=opened)
         try:
-            if feed is None or opened is None or str(feed.tenant_id) != message["tenant_id"]:
+            if feed is None or str(feed.tenant_id) != message["tenant_id"]:
                 raise Unclaimed("no feed of this tenant has this id (see: wardtrail feeds list)")
-            body = opened.open(
-                message["body"], person=None, record=UUID(message["message_id"]), field="body"
-            )
+            body = self._open(message, opened)
             said = map_message(body, feed, received_at=instant(message["received_at"]))
         except Unclaimed as error:
             return replace(read, letter=_letter(read, "map", "feed_unknown", str(error)))
@@ -138,11 +137,31 @@ class Ledger:
             return replace(read, letter=_letter(read, "open", "sealed", str(error)))
         except Unmappable as error:
             return replace(read, letter=_letter(read, "map", error.cause, error.reason))
+        except ports.Transient:
+            raise
         except Exception as error:  # a fault of ours stops this message, not its partition
             logger.error("mapper failed at offset %d: %s", read.offset, type(error).__name__)
             reason = f"mapper raised: {type(error).__name__}"
             return replace(read, letter=_letter(read, "map", "mapper_failed", reason))
         return replace(read, said=said)
+
+    def _open(self, message: Mapping[str, Any], keys: Keys | None) -> bytes:
+        """The message's bytes; a key that isn't at hand may be younger than what we hold.
+
+        A key is in its row before any message is sealed by it, so one that isn't there now was
+        destroyed, or never was: :class:`~schemas.sealing.KeyMissing`.
+        """
+        tenant = UUID(message["tenant_id"])
+        version = sealing.header(message["body"]).key_version
+        if keys is None or version not in keys.data:
+            self._keys.pop(tenant, None)
+            with told():
+                keys = self._tenant_keys(tenant)
+        if keys is None:
+            raise KeyMissing("the tenant has no keys")
+        return keys.open(
+            message["body"], person=None, record=UUID(message["message_id"]), field="body"
+        )
 
     def _people(self, batch: Sequence[Mapped]) -> dict[int, identities.Person]:
         """Whom each message names; identifiers that are new are made known beforehand."""

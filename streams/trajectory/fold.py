@@ -12,7 +12,7 @@ from schemas.place import Place
 from sinks.changes import Append, Change, Put, Row
 from sinks.projection import Load, Projection, Rows
 from sinks.tables import trajectory_facts, trajectory_points
-from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, Identity, identity, iso, recency, row
+from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, Identity, identity, iso, row
 from streams.trajectory.path import path
 from streams.trajectory.stays import Stay
 
@@ -37,7 +37,6 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     facts = [Fact.of_row(loaded) for loaded in rows[trajectory_facts.name]]
     points: Points = {point["point_id"]: point for point in rows[trajectory_points.name]}
     known = max((loaded["recorded_at"] for loaded in rows[trajectory_facts.name]), default=None)
-    newest = max(facts, key=recency, default=None)
     changes: list[Change] = []
     for event in events:
         recorded = instant(event["recorded_at"])
@@ -47,8 +46,7 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
         if event["event_type"] not in PATH_KINDS:
             continue
         facts.append(Fact.of_event(event))
-        newest = max(newest or facts[0], facts[-1], key=recency)
-        for revision in revisions(facts, newest.patient_id, points, event, recorded):
+        for revision in revisions(facts, points, event, recorded):
             before = points.get(revision["point_id"])
             if before is not None:
                 changes.append(Put(trajectory_points, {**before, "known_to": recorded}))
@@ -57,17 +55,20 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     return changes
 
 
-def revisions(
-    facts: Sequence[Fact], patient_id: str, points: Points, event: Event, recorded: datetime
-) -> list[Row]:
-    """The points that differ from what was known before ``event``, as new revisions."""
+def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: datetime) -> list[Row]:
+    """The points that differ from what was known before ``event``, as new revisions.
+
+    A point's patient is the one of the fact that began it, so that a visit number given to
+    many changes no point but its own.
+    """
     admission_id = event["stream_id"]
+    patients = {fact.event_id: fact.patient_id for fact in facts}
     found = set()
     changed = []
     for stay in path(facts).stays:
         point_id = point(admission_id, stay)
         found.add(point_id)
-        content = _content(stay, patient_id)
+        content = _content(stay, patients[stay.start_event_id])
         before = points.get(point_id)
         if before is None or any(before[name] != value for name, value in content.items()):
             changed.append(_revision(point_id, content, event, recorded))

@@ -9,7 +9,15 @@ from streams.trajectory.cancels import Resolved, resolve
 from streams.trajectory.facts import CREATED, MOVED, PATH_KINDS, Fact, identity
 from streams.trajectory.stays import Stay, walk
 
+# A visit of a year has some hundreds. One with more is a number that a feed gives to everybody,
+# and each fact of it would be folded with all the others.
+FACTS_MAX = 1_000
+
 Status = Literal["active", "discharged", "cancelled"]
+
+
+class VisitTooLong(Exception):  # noqa: N818  named for what is wrong
+    """More facts than a visit can have; further ones of it become dead letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +48,8 @@ def path(facts: Iterable[Fact], *, track: str = "census") -> Path:
     between them the earlier closes; a placement after a discharge opens the visit again.
     """
     told = {fact.event_id: fact for fact in facts if fact.kind in PATH_KINDS}
+    if len(told) > FACTS_MAX:
+        raise VisitTooLong(f"facts of one visit: {len(told)}")
     resolved = resolve(tuple(told.values()))
     walked = walk(resolved.standing, resolved.cancels, track=track)
     _check(walked.stays)

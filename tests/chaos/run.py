@@ -1,0 +1,179 @@
+"""Plays with new seeds until the minutes are over, and adds what came of it to the figures.
+
+    make chaos MINUTES=60
+
+`docs/reliability.json` is replaced whole after each play, never written in place, so that it is
+valid whenever this is interrupted; the next run goes on with the next seed and with the fail
+points that were swept least. The logs of a play that ends red are kept.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import oracles, play, points
+from tests.chaos.oracles import Given
+from tests.chaos.parts import Line
+from tests.chaos.seen import feed_and_keys, see
+from tests.conftest import home
+
+REPOSITORY = Path(__file__).parent.parent.parent
+FIGURES = REPOSITORY / "docs/reliability.json"
+PAGE = REPOSITORY / "docs/reliability.md"
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+KEPT = REPOSITORY / ".wardtrail/chaos"
+MESSAGES, KILLS, FREEZES, CELLS = 4_000, 30, 6, 12  # a play of about six minutes
+EMPTY: Mapping[str, Any] = {"version": 1, "totals": {}, "points": {}, "plays": []}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play until the budget is spent; 0 if every play ended green."""
+    parser = argparse.ArgumentParser(description="Kill and freeze a running line, with new seeds.")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, help="play this one, once")
+    options = parser.parse_args(arguments)
+    until = time.monotonic() + options.minutes * 60
+    green = True
+    while time.monotonic() < until:
+        figures = load(FIGURES)
+        seed = options.seed or 1 + max((each["seed"] for each in figures["plays"]), default=0)
+        entry = one(seed, until, figures["points"])
+        store(FIGURES, added(load(FIGURES), entry))
+        PAGE.write_text(shown(PAGE.read_text(encoding="utf-8"), load(FIGURES)), encoding="utf-8")
+        say(f"seed {seed}: {entry['outcome']}")
+        green = green and entry["outcome"] == "green"
+        if options.seed or entry["outcome"] == "interrupted":
+            break
+    return 0 if green else 1
+
+
+def one(seed: int, until: float, swept: Mapping[str, int]) -> dict[str, Any]:
+    """One play on a line of its own; what is to be kept of it, whatever happened."""
+    outcome, began, end = play.Outcome(), datetime.now(UTC), "interrupted"
+    with home() as settings:
+        try:
+            line = Line.up(settings)
+            line.start_all()
+            cells = points.cells(seed, swept, CELLS)
+            faults = play.script(seed, kills=KILLS, freezes=FREEZES, cells=cells)
+            load = play.load(seed, MESSAGES, len(faults))
+            play.disturbed(line, load, faults, seed, outcome=outcome, until=until, say=say)
+            feed, keys = feed_and_keys(line)
+            oracles.check(see(line), Given(day=load.day, bodies=load.bodies, feed=feed, keys=keys))
+            end = "green"
+        except KeyboardInterrupt:
+            say("interrupted")
+        except Exception as error:  # whatever it is, it is what we look for
+            end = f"red: {type(error).__name__}: {error}"
+            kept = KEPT / str(seed)
+            shutil.copytree(settings.home / "logs", kept, dirs_exist_ok=True)
+            say(f"logs kept: {kept}")
+    return {
+        "seed": seed,
+        "commit": commit(),
+        "began": began.isoformat(timespec="seconds"),
+        "outcome": end,
+        **outcome.figures(),
+    }
+
+
+def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures with one more play; totals are sums over all plays."""
+    plays = [*figures["plays"], dict(entry)]
+    kills, freezes, swept, ended = (Counter[str]() for _ in range(4))
+    for each in plays:
+        ended.update(each["ended"])
+        kills.update(each["kills"])
+        freezes.update(each["freezes"])
+        swept.update(each["points"])
+    return {
+        "version": 1,
+        "totals": {
+            "plays": len(plays),
+            "green": sum(each["outcome"] == "green" for each in plays),
+            "red": sum(each["outcome"].startswith("red") for each in plays),
+            "messages": sum(each["messages"] for each in plays),
+            "sent_again": sum(each["resends"] for each in plays),
+            "seconds": round(sum(each["seconds"] for each in plays)),
+            "kills": dict(sorted(kills.items())),
+            "freezes": dict(sorted(freezes.items())),
+            "ended_by_themselves": dict(sorted(ended.items())),
+            "recovery_seconds": _recovery(plays),
+        },
+        "points": dict(sorted(swept.items())),
+        "plays": plays,
+    }
+
+
+def load(file: Path) -> dict[str, Any]:
+    """The figures so far."""
+    if not file.exists():
+        return dict(EMPTY)
+    loaded: dict[str, Any] = json.loads(file.read_bytes())
+    return loaded
+
+
+def store(file: Path, figures: Mapping[str, Any]) -> None:
+    """Replace the file whole."""
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    fresh.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    fresh.replace(file)
+
+
+def shown(page: str, figures: Mapping[str, Any]) -> str:
+    """The page with its table of figures made anew."""
+    head, _, rest = page.partition(BEGIN)
+    totals = figures["totals"]
+    rows = [
+        ("plays: green / red", f"{totals['green']} / {totals['red']}"),
+        ("messages answered", f"{totals['messages']:,} ({totals['sent_again']:,} sent again)"),
+        *((f"SIGKILL: {part}", f"{count:,}") for part, count in totals["kills"].items()),
+        *((f"SIGSTOP: {kind}", f"{count:,}") for kind, count in totals["freezes"].items()),
+        ("fail points passed, by action", f"{len(figures['points'])}"),
+        *(
+            (f"at rest after: {fault}", f"{found['median']} s, at most {found['most']} s")
+            for fault, found in totals["recovery_seconds"].items()
+        ),
+    ]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    tail = rest.partition(END)[2]
+    return f"{head}{BEGIN}\n| what | so far |\n|---|---|\n{table}\n{END}{tail}"
+
+
+def commit() -> str:
+    """The commit that is checked out, marked where files differ from it."""
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=10,
+    )  # fmt: skip
+    return said.stdout.strip() or "unknown"
+
+
+def say(line: str) -> None:
+    """Tell what happens, on standard error."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  it is a command's progress
+
+
+def _recovery(plays: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Seconds from a fault until nothing waits anywhere, by fault."""
+    found: dict[str, list[float]] = {}
+    for each in plays:
+        for fault, seconds in each["recoveries"].items():
+            found.setdefault(fault, []).extend(seconds)
+    return {
+        fault: {"median": sorted(seconds)[len(seconds) // 2], "most": max(seconds)}
+        for fault, seconds in sorted(found.items())
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What a line holds, read whole: its tables, its topics, every move of its positions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from confluent_kafka import Consumer, TopicPartition
+
+from ops import access
+from schemas import headers
+from schemas.codec import Codec
+from schemas.feeds import Feed
+from schemas.sealing import Keys
+from schemas.topics import EVENTS, HL7V2, POINTS
+from sinks import database, tenancy
+from sinks.database import Row, for_tenants
+from streams.log import FETCH, QUIET
+from streams.read_models import PROJECTIONS
+from streams.trajectory import PROJECTION as TRAJECTORY
+from tests.chaos.parts import Line
+
+TABLES = (
+    "events", "messages", "streams", "partitions", "patient_identifiers", "subscriptions",
+    "dead_letters", *(table.name for each in (*PROJECTIONS, TRAJECTORY) for table in each.owns),
+)  # fmt: skip
+READ_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logged:
+    """A record of a topic, decoded; `tenant` is what its headers name."""
+
+    partition: int
+    offset: int
+    key: str
+    tenant: UUID | None
+    value: Mapping[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """A line's rows by table, its records by topic, the moves of its positions in order."""
+
+    tables: dict[str, list[Row]]
+    topics: dict[str, list[Logged]]
+    history: list[Row] = field(default_factory=list)
+
+
+def see(line: Line) -> Seen:
+    """Read everything; the line is at rest."""
+    with database.connect(line.superuser_url, name="chaos") as connection:
+        tables = {
+            name: connection.execute(f"SELECT * FROM {name}").fetchall()  # names above
+            for name in TABLES
+        }
+        history = connection.execute("SELECT * FROM chaos.history ORDER BY n").fetchall()
+    codec = Codec(access.schema_ids(line.settings))
+    servers = access.bootstrap_servers(line.settings)
+    topics = {
+        topic.name: list(_records(servers, topic.name, line.settings.partitions, codec))
+        for topic in (HL7V2, EVENTS, POINTS)
+    }
+    return Seen(tables=tables, topics=topics, history=history)
+
+
+def feed_and_keys(line: Line) -> tuple[Feed, Keys]:
+    """The one feed of the line, and its tenant's keys."""
+    with (
+        database.connect(line.superuser_url, name="chaos") as connection,
+        connection.transaction(),
+    ):
+        tenants = tenancy.tenants(connection)
+        for_tenants(connection, tenants)
+        (listened,) = tenancy.feeds(connection, tenants)
+        wrapped = tenancy.wrapped_keys(connection, tenants)
+    keys = tenancy.unwrap(wrapped, access.root(line.settings))
+    return listened.feed, keys[listened.feed.tenant_id]
+
+
+def _records(servers: str, topic: str, partitions: int, codec: Codec) -> Iterable[Logged]:
+    """All records of a topic, partition by partition."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers, "group.id": "wardtrail-chaos",
+            "enable.auto.commit": False, "auto.offset.reset": "earliest", **FETCH, **QUIET,
+        }
+    )  # fmt: skip
+    try:
+        for partition in range(partitions):
+            place = TopicPartition(topic, partition, 0)
+            _, end = consumer.get_watermark_offsets(place, timeout=READ_SECONDS)
+            consumer.assign([place])
+            at = 0
+            while at < end:
+                batch: Sequence[Any] = consumer.consume(min(end - at, 2_000), timeout=READ_SECONDS)
+                assert batch, f"a topic can't be read to its end: {topic}/{partition}"
+                for record in batch:
+                    assert record.error() is None, f"record unread: {topic}/{partition}"
+                    at = record.offset() + 1
+                    yield Logged(
+                        partition=partition,
+                        offset=record.offset(),
+                        key=record.key().decode(),
+                        tenant=headers.tenant(record.headers()),
+                        value=codec.decode(record.value())[1],
+                    )
+    finally:
+        with suppress(RuntimeError):
+            consumer.close()
