@@ -188,6 +188,28 @@ def test_a_body_sealed_by_another_key_is_a_dead_letter_kept_whole(line):
     assert opened == (got.key, got.value)
 
 
+def test_a_key_younger_than_what_is_held_is_asked_for(line):
+    held = line.keys()
+    secret = bytes(range(32))
+    wrapped = ROOT.wrap(secret, tenant=TENANT, purpose="data", version=2)
+    line.store.run(
+        "INSERT INTO tenant_keys (tenant_id, purpose, version, wrapped) VALUES (%s, 'data', 2, %s)",
+        TENANT, wrapped,
+    )  # fmt: skip
+    younger = sealing.Key.of(secret, version=2, scope=sealing.Scope.TENANT)
+    keys = sealing.Keys(tenant_id=TENANT, data={2: younger}, identity=held.identity)
+    line.send(line.record(adt(), keys=keys))
+    assert line.store.rows("SELECT * FROM dead_letters") == []
+    assert len(line.store.rows("SELECT * FROM events")) == 2
+
+
+def test_a_key_that_is_nowhere_makes_a_dead_letter(line):
+    gone = sealing.Key.of(bytes(32), version=9, scope=sealing.Scope.TENANT)
+    keys = sealing.Keys(tenant_id=TENANT, data={9: gone}, identity=line.keys().identity)
+    line.send(line.record(adt(), keys=keys))
+    assert line.letter()["reason"] == "data key version is not at hand: 9"
+
+
 def test_a_fault_of_the_mapper_stops_its_message_and_says_nothing_of_it(line, monkeypatch, caplog):
     def fail(*_, **__):
         raise KeyError("Zyqorv")

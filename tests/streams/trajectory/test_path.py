@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from schemas.events import Event
+from streams.trajectory import path as paths
 from streams.trajectory.facts import Fact
 from streams.trajectory.path import Path, path
 from tests.streams.trajectory.visits import adt, shape
@@ -403,3 +404,11 @@ def test_t24_the_later_report_of_two_at_one_instant_wins():
 def test_t24_what_is_reported_without_a_time_counts_as_before():
     other = adt("A02", "10:00", "C", reported=None)
     assert stays(A01, adt("A02", "10:00", "B"), other) == ["A 08:00-10:00", "B 10:00-"]
+
+
+def test_a_visit_of_more_facts_than_one_can_have_is_refused(monkeypatch):
+    monkeypatch.setattr(paths, "FACTS_MAX", 3)
+    facts = [Fact.of_event(adt("A02", f"{hour:02}:00", f"W{hour}^R^1")) for hour in (8, 9, 10, 11)]
+    assert path(facts[:3]).stays
+    with pytest.raises(paths.VisitTooLong, match="facts of one visit: 4"):
+        path(facts)
