@@ -9,6 +9,7 @@ a lost record may put later ones of the same sender before it.
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ QUEUE_RECORDS = 200_000
 POLL_SECONDS = 0.2  # how long closing waits at most for a thread that has nothing to report
 RETIRE_SECONDS = 10.0  # a purged instance reports at once; more means that it hangs
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
+TELL_SECONDS = 30.0  # between two lines about the same trouble
 
 
 @dataclass(slots=True)
@@ -110,6 +112,7 @@ def configuration(bootstrap_servers: str, delivery_seconds: float) -> dict[str, 
         "socket.connection.setup.timeout.ms": 5000,
         "socket.keepalive.enable": True,
         "log.connection.close": False,
+        "log_level": 2,  # what it logs below that, `_error` tells
     }
 
 
@@ -125,6 +128,7 @@ class _Instance:
         self._reports: deque[tuple[asyncio.Future[None], KafkaError | None]] = deque()
         self._woken = threading.Event()  # set while the loop is going to read the reports
         self._stop = threading.Event()
+        self._told_at = -TELL_SECONDS
         self._producer = Producer({**settings, "error_cb": self._error}, logger=_LOG)
         self._thread = threading.Thread(target=self._poll, name="publisher", daemon=True)
         self._thread.start()
@@ -198,7 +202,13 @@ class _Instance:
             self.retire()
 
     def _error(self, error: KafkaError) -> None:
-        """The client's own trouble: only a fatal one ends the instance."""
-        _LOG.warning("kafka client: %s", error.name())
+        """The client's own trouble: only a fatal one ends the instance.
+
+        Told once in a while: a broker that is away is met again at every attempt.
+        """
+        now = time.monotonic()
+        if now - self._told_at >= TELL_SECONDS:
+            self._told_at = now
+            _LOG.warning("brokers can't be reached, nothing is answered: %s", error.name())
         if error.fatal():
             self.broken = True

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: their role, their bounds, and what its errors mean to us."""
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58"})
 # Classes that say the rows are at fault: data exception, integrity violation.
 POISON = frozenset({"22", "23"})
 # The server ended a session that stood idle in its transaction, as a thawed process finds.
+_NO_LOGIN = frozenset({"28P01", "28000", "3D000"})
+# libpq tells why a connection was never made only in words.
+_NOT_LET_IN = re.compile(r"authentication failed|role \"[^\"]*\" does not exist|database \"")
 _TIMED_OUT = frozenset({"25P03", "25P04"})
 
 Row = dict[str, Any]
@@ -35,6 +39,10 @@ set_json_dumps(orjson.dumps)
 
 class DatabaseAway(Exception):  # noqa: N818  named for what is wrong
     """The database doesn't answer, or asks for patience; the same again may succeed."""
+
+
+class LoginRefused(Exception):  # noqa: N818  named for what is wrong
+    """The database knows neither this login, password nor database; waiting won't help."""
 
 
 class Refused(Exception):  # noqa: N818  named for what is wrong
@@ -92,6 +100,11 @@ def told() -> Iterator[None]:
         if state is None and isinstance(error, psycopg.DataError):
             # The driver refuses by itself what no text column can hold: a NUL.
             raise Refused("22000", None) from None
+        if state in _NO_LOGIN or (state is None and _NOT_LET_IN.search(str(error))):
+            raise LoginRefused(
+                "the database refuses our login (hint: wardtrail migrate sets the passwords "
+                "that stand in the home's roles.json)"
+            ) from None
         if state is None or state[:2] in TRANSIENT or state in _TIMED_OUT:
             if state is None and not isinstance(error, psycopg.OperationalError):
                 raise

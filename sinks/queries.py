@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from schemas import sealing
+from schemas.topics import EVENTS
 from sinks.database import Row, connect, for_tenants, told
 from sinks.subscriptions import OUTCOMES
 from sinks.tenancy import tenants as tenant_ids
@@ -170,6 +171,13 @@ def tenant(connection: Snapshot, called: str) -> Tenant:
             return found[0]
     there = ", ".join(each.subdomain or str(each.tenant_id) for each in everyone[:10])
     raise TenantUnknown(f"no such tenant (there are: {there or 'none'}): {called}")
+
+
+def behind(connection: Snapshot, subscription_id: str) -> int:
+    """How many events of the ledger a projection hasn't folded yet, over all partitions."""
+    row = connection.execute(_BEHIND, (subscription_id, EVENTS.name)).fetchone()
+    assert row is not None, "an aggregate has one row"
+    return int(row["behind"])
 
 
 def points(
@@ -356,4 +364,12 @@ FROM (
       ON held.subscription_id = %(subscription)s AND held.partition = wanted.partition
 ) AS place
 ORDER BY place.partition
+"""
+_BEHIND = """
+SELECT coalesce(sum(heads.next_seq - 1 - coalesce(mine.last_position, 0)), 0) AS behind
+FROM partitions AS heads
+LEFT JOIN subscriptions AS mine
+       ON mine.topic = heads.topic AND mine.partition = heads.partition
+      AND mine.subscription_id = %s
+WHERE heads.topic = %s
 """

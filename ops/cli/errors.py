@@ -19,7 +19,7 @@ from schemas.codec import IdsInvalid
 from schemas.failpoints import FailPointsInvalid
 from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible, SchemaMissing
 from schemas.sealing import EnvelopeInvalid, KeyMissing
-from sinks.database import DatabaseAway, Refused
+from sinks.database import DatabaseAway, LoginRefused, Refused
 from sinks.queries import NotMigrated, TenantUnknown
 from sinks.tenancy import FeedUnknown, ZoneUnknown
 from streams.log import BrokerAway
@@ -33,6 +33,7 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (StackFailed, ""),
     (StartRefused, ""),
     (DatabaseAway, "is it up? see: wardtrail status"),
+    (LoginRefused, ""),
     (Refused, "the rows contradict what is there; nothing was changed"),
     (NotMigrated, "wardtrail migrate"),
     (BrokerAway, "is it up? see: wardtrail status"),

@@ -14,6 +14,7 @@ from ops.cli.visits import Instant
 from ops.settings import Settings
 from sinks import queries
 from sinks.queries import Happened, Point
+from streams.trajectory import PROJECTION
 
 BAR_COLUMNS = 44
 
@@ -44,9 +45,12 @@ def where(
     with visits.reading(settings, tenant) as snapshot:
         found = visits.visit(settings, snapshot, tenant, meant, authority=authority)
         path = queries.points(snapshot, found, known_at=known_at)
+        behind = queries.behind(snapshot, PROJECTION.name)
+    _warn(behind)
     here = [point for point in path if _covers(point, at)]
     if as_json:
-        shown.json({"admission_id": found, "at": at, "known_at": known_at, "points": here})
+        told = {"admission_id": found, "at": at, "known_at": known_at, "behind": behind}
+        shown.json({**told, "points": here})
         return
     for point in here:
         until = f" until {shown.moment(point.ended_at)}" if point.ended_at else ""
@@ -80,11 +84,20 @@ def timeline(
         found = visits.visit(settings, snapshot, tenant, meant, authority=authority)
         path = queries.points(snapshot, found, known_at=known_at)
         happened = queries.timeline(snapshot, found)
+        behind = queries.behind(snapshot, PROJECTION.name)
+    _warn(behind)
     if as_json:
-        shown.json({"admission_id": found, "points": path, "events": happened})
+        told = {"admission_id": found, "behind": behind}
+        shown.json({**told, "points": path, "events": happened})
         return
     shown.out().print(drawn(found, path))
     shown.out().print(_listed(happened))
+
+
+def _warn(behind: int) -> None:
+    """Say that an answer may be old: "nowhere" is no answer while events wait."""
+    if behind:
+        click.echo(f"wardtrail: paths are {behind} events behind (see: wardtrail lag)", err=True)
 
 
 def drawn(admission_id: UUID, path: Sequence[Point]) -> Group:

@@ -12,7 +12,7 @@ import pytest
 import migrations
 from schemas import sealing
 from sinks import queries
-from sinks.database import as_role
+from sinks.database import LoginRefused, as_role, connect
 from sinks.queries import NotMigrated, TenantUnknown
 from sinks.roles import provision
 
@@ -248,4 +248,28 @@ def test_a_snapshot_writes_nothing(line: Line) -> None:
 
 def test_a_database_without_our_tables_says_so(database) -> None:
     with pytest.raises(NotMigrated), queries.as_overseer(database.url):
+        pass
+
+
+def test_a_projection_is_behind_by_what_the_ledger_has_and_it_has_not_folded(line: Line) -> None:
+    insert(line, "partitions", topic="clinical.events.v1", partition=0, next_seq=11)
+    insert(line, "partitions", topic="clinical.events.v1", partition=1, next_seq=6)
+    with queries.as_tenant(line.app, OURS) as snapshot:
+        assert queries.behind(snapshot, "trajectory") == 15
+    insert(
+        line, "subscriptions", subscription_id="trajectory", topic="clinical.events.v1",
+        partition=0, last_position=10,
+    )  # fmt: skip
+    with queries.as_tenant(line.app, OURS) as snapshot:
+        assert queries.behind(snapshot, "trajectory") == 5
+
+
+@pytest.mark.parametrize("wrong", ["password", "login", "database"])
+def test_a_login_that_is_refused_is_told_as_such_and_not_as_absence(line: Line, wrong) -> None:
+    url = {
+        "password": as_role(line.app, "wt_app", "not-the-one"),
+        "login": as_role(line.app, "wt_nobody", "x"),
+        "database": line.app.rpartition("/")[0] + "/no_such_database",
+    }[wrong]
+    with pytest.raises(LoginRefused, match="wardtrail migrate"), connect(url, name="test"):
         pass

@@ -35,7 +35,7 @@ NOTHING_UP = {
     "feeds set demo --zone UTC": "no database",
     "lag": "no broker",
     "migrate": "no database",
-    "worker ledger --in-one": "refused: no root key",
+    "worker ledger --in-one": "no database",
     "serve": "refused: no root key",
     "send MESSAGES": "no intake",
 }
