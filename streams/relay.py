@@ -189,12 +189,13 @@ class Relay:
         now = time.monotonic()
         if now < self._renew_at:
             return
-        source = self.publication.source
-        leased = rows.lease(self.database, source, partitions=self.partitions, owner=self.owner)
-        held = {each.partition: each for each in leased}
+        held = self._lease()
         for partition, each in held.items():
             before = self._held.get(partition)
             if before is None or before.epoch != each.epoch:
+                if time.monotonic() >= now + RENEW_SECONDS:  # the checks mustn't outlast the lease
+                    now = time.monotonic()
+                    self._lease()
                 self._check(each)
                 self._at[partition] = each.last_position
         lost = self._held.keys() - held.keys()
@@ -202,6 +203,12 @@ class Relay:
         self._leased_until, self._renew_at = now + LEASE_SECONDS, now + RENEW_SECONDS
         if lost:
             raise Stale(f"another relay has taken partitions: {sorted(lost)}")
+
+    def _lease(self) -> dict[int, Held]:
+        leased = rows.lease(
+            self.database, self.publication.source, partitions=self.partitions, owner=self.owner
+        )
+        return {each.partition: each for each in leased}
 
     def _check(self, held: Held) -> None:
         """Stop where the topic is ahead of the table: the database lost what was published."""
