@@ -30,6 +30,13 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p')
   AND has_table_privilege('wt_app', pg_class.oid, 'SELECT')
 """
 WITHOUT_TENANT = {"subscriptions", "partitions", "alembic_version"}  # positions, no one's data
+# What was told, and the keys and names that ids are made of: a bug there couldn't be mended.
+NEVER_UPDATED = {
+    "events": "data = '{}'",
+    "messages": "mapper_version = 2",
+    "tenant_keys": "wrapped = ''",
+    "patient_identifiers": "type = ''",
+}
 TABLES = [table.name for table in TENANT_TABLES]
 BOUND = {
     "track": "census",
@@ -175,7 +182,7 @@ def test_a_worker_inserts_no_row_of_a_tenant_it_did_not_name(store):
 
 def test_a_worker_updates_no_row_of_a_tenant_it_did_not_name(filled):
     for table in TENANT_TABLES:
-        if table.name in ("events", "messages"):
+        if table.name in NEVER_UPDATED:
             continue  # no update at all, as shown below
         key = "id" if table is tenants else "tenant_id"
         with filled.database.connection() as connection:
@@ -236,11 +243,10 @@ def test_copy_straight_into_a_tenant_table_is_refused(store):
         pass
 
 
-@pytest.mark.parametrize("table", ["events", "messages"])
+@pytest.mark.parametrize("table", list(NEVER_UPDATED))
 def test_what_was_told_is_never_changed_or_deleted_by_a_worker(filled, table):
     for statement in (
-        f"UPDATE {table} SET mapper_version = 2" if table == "messages"
-        else f"UPDATE {table} SET data = '{{}}'",
+        f"UPDATE {table} SET {NEVER_UPDATED[table]}",
         f"DELETE FROM {table}",
         f"TRUNCATE {table}",
     ):  # fmt: skip

@@ -80,7 +80,9 @@ def test_a_stack_lives_through_up_kill_repair_down_and_up(new_home):
     embedded.down(settings)
     assert not any(processes.alive(each) for each in (*repaired.processes, bystander))
     assert [each.state for each in embedded.status(settings)] == ["down", "down", "down"]
-    assert Settings.load(settings.environ()).kafka_bootstrap_servers is None
+    assert first.kafka is not None
+    found = Settings.load(settings.environ()).kafka_bootstrap_servers
+    assert found == first.kafka.bootstrap_servers  # kept: whoever starts first waits for it there
     embedded.down(settings)
 
     again = embedded.up(settings)
