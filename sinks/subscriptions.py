@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import Connection
 
-from sinks.database import Database, DatabaseAway, Row, connect
+from sinks.database import Database, DatabaseAway, LoginRefused, Row, connect
 
 TAKEOVER_PATIENCE_S = 2.0  # how long a frozen owner may hold its row before it is ended
 OUTCOMES = ("applied", "duplicate", "ignored", "parked", "dead", "no_record")
@@ -179,7 +179,7 @@ def _ending_holders(connection: Connection[Row], url: str) -> Iterator[None]:
             try:
                 with connect(url, name="takeover") as other:
                     other.execute(_END_HOLDERS, (waiting,))
-            except (DatabaseAway, psycopg.Error):
+            except (DatabaseAway, LoginRefused, psycopg.Error):
                 continue  # the waiting statement has its own time-out and tells
 
     watch = threading.Thread(target=end_holders, name="takeover", daemon=True)
