@@ -30,7 +30,7 @@ from schemas.topics import EVENTS, HL7V2, POINTS
 from sinks import queries
 from sinks.queries import Backlog, Standing
 from sinks.subscriptions import OUTCOMES
-from streams.log import FETCH, REPLY_SECONDS, BrokerAway
+from streams.log import FETCH, REPLY_SECONDS, BrokerAway, TopicMissing
 from streams.ports import group
 
 PEEK_SECONDS = 3.0  # for the age of waiting records; what isn't known then shows as unknown
@@ -41,10 +41,6 @@ Place = tuple[str, int]  # topic, partition
 _QUIET = logging.getLogger("wardtrail.librdkafka")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
-
-
-class TopicMissing(Exception):  # noqa: N818  named for what is wrong
-    """A topic that a processor reads isn't there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

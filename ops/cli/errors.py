@@ -10,7 +10,6 @@ from confluent_kafka import KafkaException
 
 from ops.access import NotConfigured
 from ops.deploy import TopicUnfit
-from ops.lag import TopicMissing
 from ops.refusals import StartRefused
 from ops.settings import SettingsInvalid
 from ops.simulator import ScenarioRefused
@@ -22,7 +21,7 @@ from schemas.sealing import EnvelopeInvalid, KeyMissing
 from sinks.database import DatabaseAway, LoginRefused, Refused
 from sinks.queries import NotMigrated, TenantUnknown
 from sinks.tenancy import FeedUnknown, ZoneUnknown
-from streams.log import BrokerAway
+from streams.log import BrokerAway, TopicMissing
 
 MISUSED = 2
 # Each exception that we know, and its hint; the exception's own message is the line, and says

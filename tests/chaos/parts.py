@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from ops import access, deploy
-from ops.lag import Gauge, TopicMissing
+from ops.lag import Gauge
 from ops.settings import Settings
 from ops.stack import processes
 from ops.stack import stack as embedded
@@ -22,7 +22,7 @@ from ops.stack.state import read, update
 from sinks import database
 from sinks.database import DatabaseAway
 from sinks.tenancy import Secrets
-from streams.log import BrokerAway
+from streams.log import BrokerAway, TopicMissing
 
 WORKERS = {
     "ledger-1": ("ledger",),
