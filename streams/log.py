@@ -1,5 +1,6 @@
 """Questions to the brokers: which topics there are, where a partition ends, what stands there."""
 
+import time
 from collections.abc import Sequence
 
 from confluent_kafka import (
@@ -13,6 +14,8 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 REPLY_SECONDS = 5.0
+AGAIN_SECONDS = 0.05
+LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 TAIL = 64  # of the last records, one at least is ours, or none of them is
 # librdkafka's default of 1,000 ms between empty fetches costs a factor of seven.
 FETCH = {"fetch.queue.backoff.ms": 2, "fetch.wait.max.ms": 50}
@@ -62,7 +65,7 @@ def last_records(bootstrap_servers: str, topic: str, partition: int) -> list[Mes
     )
     try:
         place = TopicPartition(topic, partition)
-        low, high = consumer.get_watermark_offsets(place, timeout=REPLY_SECONDS)
+        low, high = _bounds(consumer, place)
         if low >= high:
             return []
         consumer.assign([TopicPartition(topic, partition, max(low, high - TAIL))])
@@ -71,6 +74,20 @@ def last_records(bootstrap_servers: str, topic: str, partition: int) -> list[Mes
         raise BrokerAway(_said(error)) from error
     finally:
         consumer.close()
+
+
+def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """The partition's first and next offset; asked again while another broker begins to lead it."""
+    deadline = time.monotonic() + REPLY_SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=REPLY_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in LEADERLESS or time.monotonic() > deadline:
+                raise
+            time.sleep(AGAIN_SECONDS)
+        else:
+            return low, high
 
 
 def _drain(consumer: Consumer, high: int) -> list[Message]:

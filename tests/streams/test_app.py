@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 from mode.threads import WorkerThread
 
 from streams import ports
 from streams.app import App, describe, make_app
+from tests.topics import make_topic
 
 PARTITIONS = 4
 PATIENCE_SECONDS = 40.0
@@ -95,8 +96,7 @@ class Line:
         self.topic = f"fake-{uuid.uuid4().hex[:8]}"
         self.admin = AdminClient({"bootstrap.servers": servers})
         self.store = Store()
-        new = NewTopic(self.topic, num_partitions=PARTITIONS, replication_factor=1)
-        self.admin.create_topics([new])[self.topic].result(10)
+        make_topic(servers, self.topic, PARTITIONS)
 
     def produce(self, count: int, *, partitions: Sequence[int] = range(PARTITIONS)) -> None:
         """Append ``count`` records to each of the partitions."""

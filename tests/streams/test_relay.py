@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from ops.stack import stack as embedded
 from ops.stack.state import read
@@ -24,6 +24,7 @@ from streams import relay as relays
 from streams.relay import HistoryLost, NotDelivered, Relay
 from tests.sinks.inbound import PARTITIONS, append, entry, take
 from tests.sinks.provisioned import OURS, made
+from tests.topics import make_topic
 
 pytestmark = pytest.mark.stack
 
@@ -45,8 +46,7 @@ class Line:
         store.run("INSERT INTO tenants (id, name) VALUES (%s, 'ours') ON CONFLICT DO NOTHING", OURS)
 
     def make_topic(self, **config):
-        new = NewTopic(self.topic, PARTITIONS, 1, config=config)
-        self.admin.create_topics([new])[self.topic].result(20)
+        make_topic(self.bootstrap_servers, self.topic, PARTITIONS, config)
 
     def relay(self, owner="one"):
         return Relay(

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from ops import lag
 from ops.cli import lagging, playing
 from ops.cli.errors import Failed
 from ops.lag import Gauge, Lag, Publisher, Reader
 from streams import ports
+from tests.topics import make_topic
 
 OLD = 3_600_000  # a record's age in milliseconds
 
@@ -46,8 +47,7 @@ def topic(desk, monkeypatch) -> Iterator[Topic]:
     name = f"lag-{uuid.uuid4().hex[:8]}"
     servers = desk.environ["KAFKA_BOOTSTRAP_SERVERS"]
     admin = AdminClient({"bootstrap.servers": servers})
-    for future in admin.create_topics([NewTopic(name, 2, 1)]).values():
-        future.result(30)
+    make_topic(servers, name, 2)
     reader = Reader(processor=name, subscriptions=("patients", "admissions"), topic=name)
     publisher = Publisher(subscription="relay", topic=name, table="events", time="recorded_at")
     monkeypatch.setattr(lag, "READERS", (reader,))
