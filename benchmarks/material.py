@@ -2,17 +2,22 @@
 
 import os
 import random
-from collections.abc import Iterable
-from uuid import UUID
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from uuid import UUID, uuid4
 
 from ops.deploy import DEMO_TENANT
+from ops.simulator import day, sized
 from schemas.events import Event
 from sinks.transaction import Recorded
 
 RECORD = "wardtrail.events.AdmissionLocationChanged"
+MESSAGE = "wardtrail.raw.Hl7v2Message"
 FEED = "d4805d46-ff5b-5732-8c58-2e7a9d6c73f3"
 START = 1_767_258_000_000_000  # microseconds since 1970
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SEALED_BYTES = 147  # a visit number's envelope
+ENVELOPE_BYTES = 80  # what sealing adds to a body
 
 
 class Events:
@@ -49,7 +54,7 @@ class Events:
             "correlation_id": message,
             "causation_id": message,
             "mapper_version": 1,
-            "trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "trace": TRACE,
             "created_by": FEED,
             "sealed": {"visit_number": os.urandom(SEALED_BYTES)},
             "data": {
@@ -65,6 +70,21 @@ class Events:
 
     def _id(self) -> str:
         return str(UUID(int=self._random.getrandbits(128), version=4))
+
+
+def raw_messages(count: int) -> Iterator[Mapping[str, Any]]:
+    """A simulated day's messages as the server publishes them, their bodies in an envelope."""
+    for message in day(sized(count))[:count]:
+        yield {
+            "message_id": str(uuid4()),
+            "tenant_id": str(DEMO_TENANT),
+            "feed_id": FEED,
+            "received_at": START,
+            "message_type": "ADT^A02",
+            "size_bytes": len(message.body),
+            "body": os.urandom(ENVELOPE_BYTES + len(message.body)),
+            "trace": TRACE,
+        }
 
 
 def recorded(events: Iterable[Event]) -> list[Recorded]:
