@@ -63,34 +63,37 @@ TYPES: Mapping[str, EventType] = {
             name="patient.updated", stream_type="patient",
             record="PatientUpdated", sealed=("demographics",),
         ),
+        EventType(name="patient.merged", stream_type="patient", record="PatientMerged"),
+        EventType(name="patient.unmerged", stream_type="patient", record="PatientUnmerged"),
         EventType(name="identity.conflict", stream_type="patient", record="IdentityConflict"),
-        EventType(
-            name="admission.created", stream_type="admission",
-            record="AdmissionCreated", sealed=_VISIT,
+        *(
+            EventType(
+                name=f"admission.{name}", stream_type="admission", record=record, sealed=_VISIT
+            )
+            for name, record in {
+                "created": "AdmissionCreated",
+                "updated": "AdmissionUpdated",
+                "class_changed": "AdmissionClassChanged",
+                "location_changed": "AdmissionLocationChanged",
+                "discharged": "AdmissionDischarged",
+                "departed": "AdmissionDeparted",
+                "arrived": "AdmissionArrived",
+                "leave_started": "AdmissionLeaveStarted",
+                "leave_ended": "AdmissionLeaveEnded",
+                "planned": "AdmissionPlanned",
+                "cancelled": "AdmissionCancelled",
+                "location_change_cancelled": "AdmissionLocationChangeCancelled",
+                "discharge_cancelled": "AdmissionDischargeCancelled",
+                "departure_cancelled": "AdmissionDepartureCancelled",
+                "arrival_cancelled": "AdmissionArrivalCancelled",
+                "leave_cancelled": "AdmissionLeaveCancelled",
+                "return_cancelled": "AdmissionReturnCancelled",
+                "plan_cancelled": "AdmissionPlanCancelled",
+                "movement_updated": "AdmissionMovementUpdated",
+                "deleted": "AdmissionDeleted",
+                "patient_changed": "AdmissionPatientChanged",
+            }.items()
         ),
-        EventType(
-            name="admission.updated", stream_type="admission",
-            record="AdmissionUpdated", sealed=_VISIT,
-        ),
-        EventType(
-            name="admission.location_changed", stream_type="admission",
-            record="AdmissionLocationChanged", sealed=_VISIT,
-        ),
-        EventType(
-            name="admission.discharged", stream_type="admission",
-            record="AdmissionDischarged", sealed=_VISIT,
-        ),
-        EventType(
-            name="admission.cancelled", stream_type="admission",
-            record="AdmissionCancelled", sealed=_VISIT,
-        ),
-        EventType(
-            name="admission.location_change_cancelled", stream_type="admission",
-            record="AdmissionLocationChangeCancelled", sealed=_VISIT,
-        ),
-        EventType(
-            name="admission.discharge_cancelled", stream_type="admission",
-            record="AdmissionDischargeCancelled", sealed=_VISIT,
-        ),
+        EventType(name="admission.joined", stream_type="admission", record="AdmissionJoined"),
     )
 }  # fmt: skip

@@ -96,6 +96,16 @@ CREATE TABLE trajectory_facts (
     recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
     place TEXT,
     prior_place TEXT,
+    temporary_place TEXT,
+    prior_temporary_place TEXT,
+    pending_place TEXT,
+    planned_place TEXT,
+    plan VARCHAR(20),
+    expected_at TIMESTAMP WITH TIME ZONE,
+    patient_class TEXT,
+    movement_id UUID,
+    movement_historic BOOLEAN NOT NULL,
+    original_trigger TEXT,
     partition SMALLINT NOT NULL,
     partition_seq BIGINT NOT NULL,
     CONSTRAINT pk_trajectory_facts PRIMARY KEY (event_id)
@@ -112,6 +122,12 @@ CREATE TABLE trajectory_points (
     patient_id UUID NOT NULL,
     track VARCHAR(10) NOT NULL,
     location TEXT NOT NULL,
+    facility TEXT NOT NULL,
+    building TEXT NOT NULL,
+    floor TEXT NOT NULL,
+    point_of_care TEXT NOT NULL,
+    room TEXT NOT NULL,
+    bed TEXT NOT NULL,
     effective_at TIMESTAMP WITH TIME ZONE NOT NULL,
     ended_at TIMESTAMP WITH TIME ZONE,
     effective TSTZRANGE GENERATED ALWAYS AS (tstzrange(effective_at, ended_at)) STORED,
@@ -122,6 +138,7 @@ CREATE TABLE trajectory_points (
     start_inferred BOOLEAN NOT NULL,
     end_inferred BOOLEAN NOT NULL,
     start_field VARCHAR(20) NOT NULL,
+    reported_at TIMESTAMP WITH TIME ZONE,
     start_event_id UUID NOT NULL,
     end_event_id UUID,
     fold_version SMALLINT NOT NULL,
@@ -129,12 +146,18 @@ CREATE TABLE trajectory_points (
     partition_seq BIGINT NOT NULL,
     data JSONB NOT NULL,
     CONSTRAINT pk_trajectory_points PRIMARY KEY (id),
-    CONSTRAINT ck_trajectory_points_track CHECK (track IN ('census', 'physical')),
+    CONSTRAINT ck_trajectory_points_track CHECK (track IN ('census', 'physical', 'planned')),
     CONSTRAINT ck_trajectory_points_no_zero_length CHECK (ended_at > effective_at),
     CONSTRAINT ck_trajectory_points_known_rises CHECK (known_to > known_from)
 );
 COMMENT ON COLUMN trajectory_points.id IS 'of the point at this revision';
 COMMENT ON COLUMN trajectory_points.location IS 'PV1-3 as sent';
+COMMENT ON COLUMN trajectory_points.facility IS 'of the place; empty: not said';
+COMMENT ON COLUMN trajectory_points.building IS 'of the place; empty: not said';
+COMMENT ON COLUMN trajectory_points.floor IS 'of the place; empty: not said';
+COMMENT ON COLUMN trajectory_points.point_of_care IS 'of the place; empty: not said';
+COMMENT ON COLUMN trajectory_points.room IS 'of the place; empty: not said';
+COMMENT ON COLUMN trajectory_points.bed IS 'of the place; empty: not said';
 CREATE INDEX idx_trajectory_admission ON trajectory_points (admission_id);
 CREATE UNIQUE INDEX idx_trajectory_current ON trajectory_points (point_id) WHERE known_to IS NULL;
 CREATE INDEX idx_trajectory_effective ON trajectory_points (effective_at);

@@ -25,6 +25,11 @@ KINDS = PATH_KINDS | {UPDATED}
 Identity = tuple[str, ...]
 Order = tuple[datetime, bool, datetime, int, str]
 
+_FURTHER = (
+    "temporary_place", "prior_temporary_place", "pending_place", "planned_place", "plan",
+    "patient_class", "movement_id", "original_trigger",
+)  # fmt: skip
+
 UNKNOWN: Identity = ()  # said to be unknown (rule T21)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _RANK = {CREATED: 0, MOVED: 1, DISCHARGE_CANCELLED: 2, DISCHARGED: 3}
@@ -142,7 +147,7 @@ class Fact:
 def row(event: Event) -> dict[str, Any]:
     """The row of ``trajectory_facts`` for an admission event."""
     data = event["data"]
-    reported = data["reported_at"]
+    reported, expected = data["reported_at"], data.get("expected_at")
     return {
         "event_id": event["event_id"],
         "tenant_id": event["tenant_id"],
@@ -157,6 +162,9 @@ def row(event: Event) -> dict[str, Any]:
         "recorded_at": instant(event["recorded_at"]),
         "place": data["place"],
         "prior_place": data["prior_place"],
+        **{name: data.get(name) for name in _FURTHER},
+        "expected_at": None if expected is None else instant(expected),
+        "movement_historic": data.get("movement_historic", False),
         "partition": event["partition"],
         "partition_seq": event["partition_seq"],
     }

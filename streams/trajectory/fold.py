@@ -62,13 +62,14 @@ def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: dat
     many changes no point but its own.
     """
     admission_id = event["stream_id"]
-    patients = {fact.event_id: fact.patient_id for fact in facts}
+    told = {fact.event_id: fact for fact in facts}
     found = set()
     changed = []
     for stay in path(facts).stays:
         point_id = point(admission_id, stay)
         found.add(point_id)
-        content = _content(stay, patients[stay.start_event_id])
+        began = told[stay.start_event_id]
+        content = _content(stay, began.patient_id, began.reported_at)
         before = points.get(point_id)
         if before is None or any(before[name] != value for name, value in content.items()):
             changed.append(_revision(point_id, content, event, recorded))
@@ -90,17 +91,19 @@ def _point(admission_id: str, track: str, start: datetime, place: Identity) -> s
     return str(uuid5(POINTS, f"{admission_id}/{track}/{iso(start)}/{where}"))
 
 
-def _content(stay: Stay, patient_id: str) -> dict[str, Any]:
+def _content(stay: Stay, patient_id: str, reported_at: datetime | None) -> dict[str, Any]:
     """The columns of a point that the facts decide."""
     return {
         "patient_id": patient_id,
         "track": stay.track,
         "location": stay.place,
+        **_components(stay.place),
         "effective_at": stay.start,
         "ended_at": stay.end,
         "start_inferred": stay.start_inferred,
         "end_inferred": stay.end_inferred,
         "start_field": stay.start_field,
+        "reported_at": reported_at,
         "start_event_id": stay.start_event_id,
         "end_event_id": stay.end_event_id,
         "retracted_at": None,
@@ -108,8 +111,8 @@ def _content(stay: Stay, patient_id: str) -> dict[str, Any]:
 
 
 _CONTENT = (
-    "patient_id", "track", "location", "effective_at", "ended_at", "start_inferred",
-    "end_inferred", "start_field", "start_event_id", "end_event_id", "retracted_at",
+    "patient_id", "track", "location", *_COMPONENTS, "effective_at", "ended_at", "start_inferred",
+    "end_inferred", "start_field", "reported_at", "start_event_id", "end_event_id", "retracted_at",
 )  # fmt: skip
 
 
@@ -134,7 +137,7 @@ def _data(content: Row) -> dict[str, Any]:
     """Document 000's fields of a point, with the place taken apart (rule T20)."""
     return {
         "location": content["location"],
-        **_components(content["location"]),
+        **{name: content[name] or None for name in _COMPONENTS},
         "effective_at": iso(content["effective_at"]),
         "ended_at": iso(content["ended_at"]),
         "start_inferred": content["start_inferred"],
@@ -143,9 +146,9 @@ def _data(content: Row) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=_PLACES_CACHED)
-def _components(location: str) -> dict[str, str | None]:
+def _components(location: str) -> dict[str, str]:
     place = Place.parse(location)
-    return {name: getattr(place, name) or None for name in _COMPONENTS}
+    return {name: getattr(place, name) for name in _COMPONENTS}
 
 
 PROJECTION = Projection(
