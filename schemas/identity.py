@@ -58,6 +58,11 @@ def admission(identity_key: bytes, number: Identifier) -> UUID:
     return keyed(identity_key, "admission", number.authority, normal(number.value))
 
 
+def movement(identity_key: bytes, number: Identifier) -> UUID:
+    """The id of a movement: ZBE-1.1 and its assigning authority (ZBE-1.2, else the feed's)."""
+    return keyed(identity_key, "movement", number.authority, normal(number.value))
+
+
 def staff(identity_key: bytes, authority: str, value: str) -> UUID:
     """The id of a member of staff, so that no name travels in clear."""
     return keyed(identity_key, "staff", authority, normal(value))

@@ -1,13 +1,13 @@
 """The ledger's transaction: one inbound batch becomes numbered events, messages and a position.
 
-Lock the subscription, drop what is known, lock the output partitions in rising order, load the
-streams, number, write, move, commit. Three inbound topics feed one output partition, so only
-the lock on ``partitions`` makes the order of numbers the order of commits (measured: numbering
-under an inbound topic's own lock loses events).
+Lock the subscription, drop what is known, lock the output partitions in rising order and, where
+patients are merged, their tenants; load the streams, number, write, move, commit. Three inbound
+topics feed one output partition, so only the lock on ``partitions`` makes the order of numbers
+the order of commits (measured: numbering under an inbound topic's own lock loses events).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from schemas import sealing
 from schemas.failpoints import hit
-from sinks import dead_letters, subscriptions
+from sinks import aliases, dead_letters, joins, subscriptions
 from sinks.batches import bisect, unseen, until_hole
 from sinks.changes import Append, Change, Put
 from sinks.database import Database, Row, for_tenants
@@ -35,7 +35,8 @@ class Entry:
     ``key`` and ``value`` are the record's own, for its dead letter. ``message`` is its row of
     ``messages`` without coordinates and time, or None where the record told no message;
     ``events`` are rows of ``events`` that lack only their numbers and ``recorded_at``, in
-    order; ``letter`` says why it is dead.
+    order; ``letter`` says why it is dead. ``keys`` are the tenant's, where what is told again
+    is to be sealed again.
     """
 
     offset: int
@@ -44,6 +45,7 @@ class Entry:
     message: Mapping[str, Any] | None = None
     events: Sequence[Mapping[str, Any]] = ()
     letter: DeadLetter | None = None
+    keys: sealing.Keys | None = None
 
     def known_as(self) -> tuple[str, str, str] | None:
         """Tenant, feed and message id, by which the same message is known again."""
@@ -64,10 +66,16 @@ class State:
 
 @dataclass(slots=True, kw_only=True)
 class Numbered:
-    """The outcome of numbering: rows to write, the partitions' new heads."""
+    """The outcome of numbering: rows to write, the partitions' new heads.
+
+    ``telling`` are the events among the rows that tell who is who (:data:`aliases.TELLING`),
+    ``joined`` those that say that a visit's number was changed.
+    """
 
     changes: list[Change] = field(default_factory=list)
     heads: dict[int, int] = field(default_factory=dict)
+    telling: list[Mapping[str, Any]] = field(default_factory=list)
+    joined: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 class Wider(Exception):  # noqa: N818  it asks, it doesn't fail
@@ -148,15 +156,25 @@ def _transact(
             homes = _homes(connection, new, held.partition)
             wanted = None if everything else sorted({*homes.values(), *extra})
             heads = _lock_partitions(connection, topic, wanted)
+            aliases.lock(connection, _merging(new))
+            moved = joins.follow(connection, [(entry.events, entry.keys) for entry in new])
+            if moved is not None:
+                new = [replace(one, events=rows) for one, rows in zip(new, moved, strict=True)]
+                homes = _homes(connection, new, held.partition)
             states, now = _states(connection, homes)
-            beyond = frozenset(state.partition for state in states.values()) - heads.keys()
+            standing = {stream: state.partition for stream, state in states.items()}
+            beyond = frozenset({**homes, **standing}.values()) - heads.keys()
             if beyond:
                 raise Wider(beyond)
             hit("ledger: loaded")
             numbered = number(new, homes, states, heads, now=now, held=held)
             letters = [entry.letter for entry in new if entry.letter is not None]
             hit("ledger: decided")
-            write(connection, [*dead_letters.changes(held, letters, line), *numbered.changes])
+            changes = [*dead_letters.changes(held, letters, line), *numbered.changes]
+            if numbered.telling:
+                changes += aliases.follow(connection, numbered.telling)
+            changes += joins.aliases(numbered.joined)
+            write(connection, changes)
             if letters:
                 hit("sink: dead letter written")
             _move_heads(connection, topic, numbered.heads)
@@ -226,7 +244,12 @@ def number(
                 "partition": state.partition,
                 "partition_seq": seq,
             }
-            done.changes.append(Append(events, {**event, **numbers}))
+            row = {**event, **numbers}
+            done.changes.append(Append(events, row))
+            if row["event_type"] in aliases.TELLING:
+                done.telling.append(row)
+            if row["event_type"] == joins.JOINED:
+                done.joined.append(row)
             touched[stream] = event
         if entry.message is not None:
             done.changes.append(Append(messages, _placed(entry, held, now)))
@@ -314,6 +337,16 @@ def _states(
 def _move_heads(connection: Connection[Row], topic: str, heads: Mapping[int, int]) -> None:
     for partition, next_seq in heads.items():
         connection.execute(_HEAD, (next_seq, topic, partition))
+
+
+def _merging(entries: Iterable[Entry]) -> set[str]:
+    """The tenants in which the entries tell who is who."""
+    return {
+        str(event["tenant_id"])
+        for entry in entries
+        for event in entry.events
+        if event["event_type"] in aliases.TELLING
+    }
 
 
 def _tenants(batch: Sequence[Entry]) -> set[str]:

@@ -363,6 +363,7 @@ trajectory_facts = Table(
     *_origin(),
     Index("idx_trajectory_facts_tenant", "tenant_id"),
     Index("idx_trajectory_facts_admission", "admission_id"),
+    Index("idx_trajectory_facts_feed", "feed_id", "recorded_at"),
 )
 
 trajectory_points = Table(
@@ -405,6 +406,85 @@ trajectory_points = Table(
     Index(
         "idx_trajectory_current", "point_id", unique=True, postgresql_where=text("known_to IS NULL")
     ),
+    Index("idx_trajectory_patient", "patient_id"),
+    # Who is in a ward: as known now, by stays of at most 30 days and by others; as known before.
+    Index(
+        "idx_trajectory_ward", "tenant_id", "point_of_care", "track", "effective_at", "ended_at",
+        postgresql_where=text(
+            "((known_to IS NULL) AND (retracted_at IS NULL)"
+            " AND ((ended_at - effective_at) <= '720:00:00'::interval))"
+        ),
+    ),
+    Index(
+        "idx_trajectory_ward_long", "tenant_id", "point_of_care", "track",
+        text("COALESCE(ended_at, 'infinity'::timestamp with time zone)"), "effective_at",
+        postgresql_where=text(
+            "((known_to IS NULL) AND (retracted_at IS NULL)"
+            " AND (((ended_at - effective_at) <= '720:00:00'::interval) IS NOT TRUE))"
+        ),
+    ),
+    Index(
+        "idx_trajectory_ward_before", "tenant_id", "point_of_care", "track",
+        "known_to", "known_from", "effective_at",
+        postgresql_where=text("((known_to IS NOT NULL) AND (retracted_at IS NULL))"),
+    ),
+)  # fmt: skip
+
+# --- aliases (migration 003) ---------------------------------------------------------------------
+
+patient_merges = Table(
+    "patient_merges",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    _tenant(),
+    Column("patient_id", Uuid, nullable=False, comment="as told; who was merged"),
+    Column("into_patient_id", Uuid, nullable=False, comment="as told; into whom"),
+    Column("kind", String(10), nullable=False),
+    Column("said_at", DateTime(timezone=True), nullable=False, comment="reported, else occurred"),
+    _time("recorded_at"),
+    CheckConstraint("kind IN ('merge', 'move', 'change', 'undo')", name="kind"),
+    CheckConstraint("patient_id <> into_patient_id", name="of_two"),
+    Index("idx_patient_merges_tenant", "tenant_id"),
+    Index("idx_patient_merges_patient", "patient_id"),
+    Index("idx_patient_merges_into", "into_patient_id"),
+)
+
+patient_aliases = Table(
+    "patient_aliases",
+    metadata,
+    _tenant(),
+    Column("patient_id", Uuid, nullable=False, comment="who is another; streams keep this id"),
+    Column("into_patient_id", Uuid, nullable=False, comment="who may be another again"),
+    Column("event_id", Uuid, nullable=False, comment="the merge that it follows from"),
+    Column("kind", String(10), nullable=False),
+    _time("recorded_at"),
+    _time("undone_at", nullable=True),
+    Column("undone_event_id", Uuid, comment="by which it is none, or another one"),
+    PrimaryKeyConstraint("tenant_id", "patient_id", "recorded_at"),
+    CheckConstraint("kind IN ('merge', 'move', 'change')", name="kind"),
+    CheckConstraint("patient_id <> into_patient_id", name="of_two"),
+    CheckConstraint("undone_at > recorded_at", name="known_rises"),
+    Index(
+        "idx_patient_aliases_current",
+        "patient_id",
+        unique=True,
+        postgresql_where=text("undone_at IS NULL"),
+    ),
+    Index("idx_patient_aliases_patient", "patient_id"),
+    Index("idx_patient_aliases_into", "into_patient_id"),
+)
+
+admission_aliases = Table(
+    "admission_aliases",
+    metadata,
+    _tenant(),
+    Column("admission_id", Uuid, primary_key=True, comment="by the visit's former number"),
+    Column("into_admission_id", Uuid, nullable=False, comment="as which the visit goes on"),
+    Column("event_id", Uuid, nullable=False),
+    _time("recorded_at"),
+    CheckConstraint("admission_id <> into_admission_id", name="of_two"),
+    Index("idx_admission_aliases_tenant", "tenant_id"),
+    Index("idx_admission_aliases_into", "into_admission_id"),
 )
 
 TENANT_TABLES: tuple[Table, ...] = tuple(

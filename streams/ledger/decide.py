@@ -1,50 +1,118 @@
 """From drafts to events that lack only their numbers: ids made, people named, PHI sealed. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import orjson
 
 from schemas import events, identity, sealing
+from schemas.clock import instant
 from schemas.feeds import Feed
 from schemas.sealing import Keys
-from streams.ledger.identities import Person
-from streams.ledger.mapping.facts import Draft, Facts
+from sinks.aliases import UNDO
+from streams.ledger.identities import Change, Named, Person, name
+from streams.ledger.mapping.facts import Draft, Facts, IdentityChange, Part
+
+_CHANGE = "change"  # the role of what a message tells of two patients
 
 Message = Mapping[str, Any]  # the record wardtrail.raw.Hl7v2Message
 EventRow = dict[str, Any]
 
 
 def decide(
-    facts: Facts, person: Person, message: Message, *, feed: Feed, keys: Keys, mapper_version: int
+    facts: Facts,
+    people: Sequence[Person],
+    message: Message,
+    *,
+    feed: Feed,
+    keys: Keys,
+    mapper_version: int,
 ) -> list[EventRow]:
-    """The rows of ``events`` that a message becomes, without version, partition and times."""
-    if person.conflict:
-        drafts: Sequence[Draft] = [_conflict(facts, person)]
-    else:
-        drafts = facts.drafts
-    visit = facts.claim.visit
-    admission = None if visit is None else str(identity.admission(keys.identity, visit))
+    """The rows of ``events`` that a message becomes, without version, partition and times.
+
+    ``people`` has one person per part; a part whose identifiers are in conflict becomes nothing
+    but that conflict, and the others stay what they are. What is told of two patients stands in
+    the stream of the one who is to be another.
+    """
     return [
         _event(
             draft,
+            part,
             message,
-            stream_id=person.patient_id if draft.stream_type == "patient" else str(admission),
-            person=person,
+            person=whose,
             feed=feed,
             keys=keys,
             mapper_version=mapper_version,
         )
-        for draft in drafts
+        for part, person in zip(facts.parts, people, strict=True)
+        for draft, whose in _drafts(facts, part, person)
     ]
+
+
+def named(facts: Facts, message: Message, identity_key: bytes) -> list[Named]:
+    """Whom each part names, for :func:`~streams.ledger.identities.resolve`.
+
+    Its sources are those of its changes, then those of its drafts, in order.
+    """
+    tenant = message["tenant_id"]
+    return [
+        name(
+            tenant,
+            identity_key,
+            part.claim.identifiers,
+            sources=[
+                *(
+                    name(tenant, identity_key, change.source, change=_to_tell(change, message))
+                    for change in part.changes
+                ),
+                *(name(tenant, identity_key, draft.source) for draft in _moving(part)),
+            ],
+        )
+        for part in facts.parts
+    ]
+
+
+def _to_tell(change: IdentityChange, message: Message) -> Change:
+    event_id = identity.event(
+        UUID(message["message_id"]), change.event_type, change.ordinal, _CHANGE
+    )
+    said_at = change.occurred.at if change.reported_at is None else instant(change.reported_at)
+    kind = UNDO if change.event_type == "patient.unmerged" else change.kind
+    return Change(event_id=str(event_id), kind=kind, said_at=said_at)
+
+
+def _moving(part: Part) -> list[Draft]:
+    """The drafts that say whose a visit was."""
+    return [draft for draft in part.drafts if draft.source]
+
+
+def _drafts(facts: Facts, part: Part, person: Person) -> Iterator[tuple[Draft, Person]]:
+    """The drafts of a part, each with the person in whose name its event stands."""
+    if person.conflict:
+        yield _conflict(facts, part, person, "conflict"), person
+        return
+    changing = person.sources[: len(part.changes)]
+    moving = iter(person.sources[len(part.changes) :])
+    for draft in part.drafts:
+        if draft.source:
+            whose = next(moving)
+            known = None if whose.conflict else whose.patient_id
+            draft = replace(draft, data={**draft.data, "from_patient_id": known})
+        yield draft, person
+    for change, source in zip(part.changes, changing, strict=True):
+        if source.conflict:
+            yield _conflict(facts, part, source, f"conflict.{change.ordinal}"), source
+        elif source.patient_id != person.patient_id:
+            yield _change(change, person), source
 
 
 def _event(
     draft: Draft,
+    part: Part,
     message: Message,
     *,
-    stream_id: str,
     person: Person,
     feed: Feed,
     keys: Keys,
@@ -55,6 +123,12 @@ def _event(
     event_id = identity.event(
         UUID(message["message_id"]), draft.event_type, draft.ordinal, draft.role
     )
+    visit = draft.visit or part.claim.visit
+    if draft.stream_type == "patient":
+        stream_id = person.patient_id
+    else:
+        assert visit is not None, "a visit's event names a visit"
+        stream_id = str(identity.admission(keys.identity, visit))
     return {
         "event_id": event_id,
         "stream_id": stream_id,
@@ -69,7 +143,7 @@ def _event(
         "occurred_precision": draft.occurred.precision,
         "occurred_field": draft.occurred_field,
         "occurred_text": draft.occurred.text,
-        "data": _data(draft, person, feed, keys),
+        "data": _data(draft, part, person, feed, keys),
         "sealed": _sealed(draft.clear, UUID(person.patient_id), event_id, keys),
         "metadata": {
             "correlation_id": message["message_id"],
@@ -81,13 +155,18 @@ def _event(
     }
 
 
-def _data(draft: Draft, person: Person, feed: Feed, keys: Keys) -> dict[str, Any]:
+def _data(draft: Draft, part: Part, person: Person, feed: Feed, keys: Keys) -> dict[str, Any]:
     data = dict(draft.data)
     if draft.stream_type == "admission":
         data["patient_id"] = person.patient_id
     if draft.attending is not None:
         authority = draft.attending.authority or feed.authority
         data["attending_id"] = str(identity.staff(keys.identity, authority, draft.attending.value))
+    if draft.movement is not None:
+        data["movement_id"] = str(identity.movement(keys.identity, draft.movement))
+    if draft.event_type == "admission.joined":
+        assert part.claim.visit is not None, "a visit that goes on has a number"
+        data["into_admission_id"] = str(identity.admission(keys.identity, part.claim.visit))
     return data
 
 
@@ -100,8 +179,8 @@ def _sealed(clear: Mapping[str, Any], person: UUID, event_id: UUID, keys: Keys) 
     }
 
 
-def _conflict(facts: Facts, person: Person) -> Draft:
-    first = facts.drafts[0]
+def _conflict(facts: Facts, part: Part, person: Person, role: str) -> Draft:
+    first = part.drafts[0]
     return Draft(
         event_type="identity.conflict",
         stream_type="patient",
@@ -113,5 +192,25 @@ def _conflict(facts: Facts, person: Person) -> Draft:
             "patients": list(person.patients),
         },
         clear={},
-        role="conflict",
+        ordinal=first.ordinal,
+        role=role,
+    )
+
+
+def _change(change: IdentityChange, target: Person) -> Draft:
+    """That the source is the target, or is not after all."""
+    said = (
+        {"from_patient_id": target.patient_id}
+        if change.event_type == "patient.unmerged"
+        else {"into_patient_id": target.patient_id, "kind": change.kind}
+    )
+    return Draft(
+        event_type=change.event_type,
+        stream_type="patient",
+        occurred=change.occurred,
+        occurred_field=change.occurred_field,
+        data={"trigger": change.trigger, "reported_at": change.reported_at, **said},
+        clear={},
+        ordinal=change.ordinal,
+        role=_CHANGE,
     )

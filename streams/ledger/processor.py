@@ -14,14 +14,14 @@ from schemas.codec import Codec, Undecodable
 from schemas.feeds import Feed
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, Root
 from schemas.topics import EVENTS, HL7V2
+from sinks import aliases, ledger, tenancy
 from sinks import identities as identity_rows
-from sinks import ledger, tenancy
 from sinks.database import Database
 from sinks.dead_letters import DeadLetter
 from sinks.ledger import Entry
 from streams import ports
 from streams.ledger import identities
-from streams.ledger.decide import decide
+from streams.ledger.decide import decide, named
 from streams.ledger.mapping.facts import Facts, Ignored, Unmappable
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
 from streams.ownership import Ownership, told
@@ -83,7 +83,7 @@ class Ledger:
         """Append a chunk in one transaction; return the next offset."""
         with self.ownership.holding(self.name, topic, partition) as held:
             people = self._people(batch)
-            entries = [_entry(each, people.get(each.offset)) for each in batch]
+            entries = [_entry(each, people) for each in batch]
             return ledger.append(
                 self.database, held, entries, topic=EVENTS.name, line=self.root.line()
             )
@@ -163,22 +163,30 @@ class Ledger:
             message["body"], person=None, record=UUID(message["message_id"]), field="body"
         )
 
-    def _people(self, batch: Sequence[Mapped]) -> dict[int, identities.Person]:
-        """Whom each message names; identifiers that are new are made known beforehand."""
-        named = {
-            each.offset: identities.name(
-                each.message["tenant_id"], each.keys.identity, each.said.claim.identifiers
-            )
+    def _people(self, batch: Sequence[Mapped]) -> dict[tuple[int, int], identities.Person]:
+        """Whom each part of a message names, by offset and the part's number.
+
+        Identifiers that are new are made known beforehand. What was told of patients is asked
+        for only where a message names several, or makes one of two.
+        """
+        parts = {
+            (each.offset, number): part
             for each in batch
             if isinstance(each.said, Facts) and each.message is not None and each.keys is not None
+            for number, part in enumerate(named(each.said, each.message, each.keys.identity))
         }
-        known = identity_rows.find(
-            self.database, [name for each in named.values() for name in each.names]
-        )
+        everyone = [one for part in parts.values() for one in part.everyone]
+        known = identity_rows.find(self.database, [name for one in everyone for name in one.names])
+        told: Sequence[aliases.Told] = ()
+        asked: set[str] = set()
         for _ in range(identities.CREATION_TRIES):
-            people, learned = identities.resolve(list(named.values()), known)
+            wanted = identities.asked(parts.values(), known)
+            if not wanted <= asked:
+                tenants = {name[0] for one in everyone for name in one.names}
+                told, asked = aliases.told(self.database, tenants, wanted), wanted
+            people, learned = identities.resolve(list(parts.values()), known, told)
             if not learned:
-                return dict(zip(named, people, strict=True))
+                return dict(zip(parts, people, strict=True))
             known = {**known, **identity_rows.create(self.database, learned)}
         raise ports.Transient("others make the same identifiers known; again")
 
@@ -187,7 +195,7 @@ class Unclaimed(Exception):  # noqa: N818  named for what is wrong
     """A message of no feed that we know."""
 
 
-def _entry(mapped: Mapped, person: identities.Person | None) -> Entry:
+def _entry(mapped: Mapped, people: Mapping[tuple[int, int], identities.Person]) -> Entry:
     """What the ledger's transaction is to write of a record."""
     message, said = mapped.message, mapped.said
     outcome, reason = "applied", None
@@ -196,14 +204,15 @@ def _entry(mapped: Mapped, person: identities.Person | None) -> Entry:
     elif isinstance(said, Ignored):
         outcome, reason = "ignored", said.reason
     rows: list[dict[str, Any]] = []
-    if isinstance(said, Facts) and message is not None and person is not None:
+    if isinstance(said, Facts) and message is not None:
         assert mapped.feed is not None, "what was mapped has its feed"
         assert mapped.keys is not None, "what was opened has its keys"
+        whom = [people[mapped.offset, number] for number in range(len(said.parts))]
         rows = decide(
-            said, person, message,
+            said, whom, message,
             feed=mapped.feed, keys=mapped.keys, mapper_version=MAPPER_VERSION,
         )  # fmt: skip
-        reason = "identity.conflict" if person.conflict else None
+        reason = _reason(whom)
     return Entry(
         offset=mapped.offset,
         key=mapped.key,
@@ -211,7 +220,18 @@ def _entry(mapped: Mapped, person: identities.Person | None) -> Entry:
         message=message and _row(message, said, outcome, reason),
         events=rows,
         letter=mapped.letter,
+        keys=mapped.keys,
     )
+
+
+def _reason(people: Sequence[identities.Person]) -> str | None:
+    """What is to be told of a message beside its events."""
+    everyone = [each for person in people for each in (person, *person.sources)]
+    if any(each.conflict for each in everyone):
+        return "identity.conflict"
+    if any(each.sources for each in people) and all(each.one_already for each in people):
+        return "already one patient"
+    return None
 
 
 def _row(

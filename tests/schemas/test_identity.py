@@ -19,6 +19,7 @@ def made(key, identifier=MRN):
         "patient": identity.patient(key, identifier),
         "lookup": uuid.UUID(bytes=identity.lookup(key, identifier)),
         "admission": identity.admission(key, identifier),
+        "movement": identity.movement(key, identifier),
         "staff": identity.staff(key, identifier.authority, identifier.value),
         "message": identity.message(key, FEED, identifier.value, b"content"),
     }

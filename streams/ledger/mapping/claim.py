@@ -6,15 +6,40 @@ from streams.ledger.mapping.facts import Claim, Unmappable
 from streams.ledger.mapping.message import Message, Segment
 
 # HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
-NOT_PERSONS = frozenset({"AN", "ANC", "AND", "ANT", "VN"})
+ACCOUNT = "AN"
+NOT_PERSONS = frozenset({ACCOUNT, "ANC", "AND", "ANT", "VN"})
 
 
 def claim(message: Message, patient: Segment, feed: Feed) -> Claim:
     """The claim of a message; raises `Unmappable` ``no_patient`` without an identifier."""
-    identifiers = _persons(message, patient, feed)
+    identifiers = persons(message, patient, 3, feed)
     if not identifiers:
         raise Unmappable("no_patient", "PID-3 holds no identifier of a person")
     return Claim(identifiers=identifiers, visit=_visit(message, patient, feed))
+
+
+def persons(message: Message, segment: Segment, field: int, feed: Feed) -> tuple[Identifier, ...]:
+    """A CX field's identifiers of persons: the feed's preferred types first, then in order."""
+    found = [identifier(message, parts, feed) for parts in segment.repetitions(field)]
+    named = dict.fromkeys(one for one in found if one and one.type not in NOT_PERSONS)
+    types = feed.identifier_types
+    rank = {kind: number for number, kind in enumerate(types)}
+    return tuple(sorted(named, key=lambda one: rank.get(one.type, len(types))))
+
+
+def number(message: Message, segment: Segment, field: int, feed: Feed) -> Identifier | None:
+    """The first repetition of a CX field that holds a value."""
+    for parts in segment.repetitions(field):
+        found = identifier(message, parts, feed)
+        if found:
+            return found
+    return None
+
+
+def account(message: Message, segment: Segment, field: int, feed: Feed) -> Identifier | None:
+    """An account number as it stands in for a visit number: of type ``AN``."""
+    found = number(message, segment, field, feed)
+    return found and Identifier(value=found.value, authority=found.authority, type=ACCOUNT)
 
 
 def attending(message: Message, feed: Feed) -> Identifier | None:
@@ -54,24 +79,8 @@ def part(parts: list[str], number: int) -> str:
     return parts[number - 1] if number <= len(parts) else ""
 
 
-def _persons(message: Message, patient: Segment, feed: Feed) -> tuple[Identifier, ...]:
-    """PID-3's identifiers of persons: the feed's preferred types first, then as they come."""
-    found = [identifier(message, parts, feed) for parts in patient.repetitions(3)]
-    persons = dict.fromkeys(one for one in found if one and one.type not in NOT_PERSONS)
-    types = feed.identifier_types
-    rank = {kind: number for number, kind in enumerate(types)}
-    return tuple(sorted(persons, key=lambda one: rank.get(one.type, len(types))))
-
-
 def _visit(message: Message, patient: Segment, feed: Feed) -> Identifier | None:
     """PV1-19, else the account number PID-18, which some feeds use as one (rule T25)."""
     visit = message.segment("PV1")
-    for parts in visit.repetitions(19) if visit else ():
-        found = identifier(message, parts, feed)
-        if found:
-            return found
-    for parts in patient.repetitions(18):
-        found = identifier(message, parts, feed)
-        if found:
-            return Identifier(value=found.value, authority=found.authority, type="AN")
-    return None
+    found = number(message, visit, 19, feed) if visit else None
+    return found or account(message, patient, 18, feed)

@@ -9,6 +9,7 @@ from streams.ledger.mapping.times import Moment
 
 Cause = Literal["no_header", "charset", "no_patient", "no_visit", "structure"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
+ChangeKind = Literal["merge", "move", "change"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,11 @@ class Draft:
     """An event to be: all that the message says of it, before ids, seals and numbers.
 
     ``data`` has the fields of the event's data record but ``patient_id``; ``attending_id`` is
-    None in it, to be made of ``attending``. ``clear`` is PHI to seal, by field name, as JSON
-    values. ``occurred_field`` is the field that gave ``occurred`` (rule T1). ``ordinal`` and
-    ``role`` tell the events of one message apart.
+    None in it, to be made of ``attending``, and so is ``movement_id``, of ``movement``.
+    ``clear`` is PHI to seal, by field name, as JSON values. ``occurred_field`` is the field that
+    gave ``occurred`` (rule T1). ``visit`` is whose stream it belongs to where that isn't the
+    claim's; ``source`` are the identifiers (MRG-1) of whose visit it was, if they are said.
+    ``ordinal`` (of its part) and ``role`` tell the events of one message apart.
     """
 
     event_type: str
@@ -44,19 +47,61 @@ class Draft:
     data: Mapping[str, Any]
     clear: Mapping[str, Any] = field(repr=False)
     attending: Identifier | None = field(default=None, repr=False)
+    movement: Identifier | None = field(default=None, repr=False)
+    visit: Identifier | None = field(default=None, repr=False)
+    source: tuple[Identifier, ...] = field(default=(), repr=False)
     ordinal: int = 0
     role: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityChange:
+    """What becomes of the patient that ``source`` names: from now on whom the claim names.
+
+    ``source`` are the identifiers to give up (MRG-1, else MRG-4, else MRG-2), by the rules of
+    PID-3's; there is at least one. ``event_type`` is ``patient.merged``, or ``patient.unmerged``
+    where it takes back what was. ``reported_at`` is EVN-2, else MSH-7, as microseconds.
+    """
+
+    kind: ChangeKind
+    event_type: str
+    source: tuple[Identifier, ...] = field(repr=False)
+    occurred: Moment
+    occurred_field: str
+    reported_at: int | None
+    trigger: str
+    ordinal: int = 0
+
+    def __post_init__(self) -> None:
+        assert self.source, "a change of identity names whose it was"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a message says of one patient and visit: one PID with what belongs to it."""
+
+    claim: Claim
+    drafts: tuple[Draft, ...] = field(repr=False)
+    changes: tuple[IdentityChange, ...] = ()
+
+    def __post_init__(self) -> None:
+        assert self.drafts, "a part says something"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """A message that says something: ``message_type`` such as ``ADT^A01``, MSH-10, drafts."""
+    """A message that says something: ``message_type`` such as ``ADT^A01``, MSH-10, parts.
+
+    There is one part but where a message is about several patients (rules T18, M1).
+    """
 
     message_type: str
     trigger: str
     control_id: str
-    claim: Claim
-    drafts: tuple[Draft, ...] = field(repr=False)
+    parts: tuple[Part, ...]
+
+    def __post_init__(self) -> None:
+        assert self.parts, "facts are about somebody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ _HEADER = re.compile(r"(?:^|[\r\n\x0b])MSH(?=[^A-Za-z0-9\s])")
 _DELIMITERS_MAX = 6  # four, v2.7's truncation character, and one doubled backslash
 FIELD_CHARACTERS_MAX = 65_536  # HL7's longest text (v2.5, 2.A.77); an event must fit its topic
 REPETITIONS_MAX = 100  # nobody has more names, numbers or identifiers
+GROUPS_MAX = 100  # patients that one message merges or moves; the standard's forms have one or two
 _ESCAPED_MAX = 256  # the longest escape sequence that is looked at: 127 bytes in hexadecimal
 
 
@@ -39,7 +40,7 @@ class Delimiters:
 class Message:
     """One message; lines of ``text`` end in CR. Its segments are found when it is made."""
 
-    __slots__ = ("_codec", "_first", "_lines", "delimiters", "text")
+    __slots__ = ("_codec", "_first", "_lines", "_order", "delimiters", "text")
 
     def __init__(self, text: str, *, codec: str = "utf_8") -> None:
         """Take normal text that begins with MSH; raises `Unmappable`. See `parse`."""
@@ -47,7 +48,7 @@ class Message:
         self.delimiters = _delimiters(text)
         self._codec = codec
         self._first: dict[str, Segment | None] = {}
-        self._lines: dict[str, list[str]] = _lines(text, self.delimiters.field)
+        self._lines, self._order = _lines(text, self.delimiters.field)
 
     def segment(self, name: str) -> "Segment | None":
         """The first segment of that name."""
@@ -59,6 +60,32 @@ class Message:
     def segments(self, name: str) -> list["Segment"]:
         """All segments of that name, in order."""
         return [Segment(self, line) for line in self._lines.get(name, ())]
+
+    def split(self, name: str) -> "list[Message]":
+        """One message per segment of that name: all before the first of them, and its own group.
+
+        A message that has at most one stays whole. Raises `Unmappable` where there are too many.
+        """
+        if len(self._lines.get(name, ())) < 2:
+            return [self]
+        if len(self._lines[name]) > GROUPS_MAX:
+            raise Unmappable("structure", "a group of segments repeats too often")
+        rest = {each: iter(lines) for each, lines in self._lines.items()}
+        groups: list[list[tuple[str, str]]] = [[]]
+        for each in self._order:
+            if each == name:
+                groups.append([])
+            groups[-1].append((each, next(rest[each])))
+        return [self._of(groups[0] + group) for group in groups[1:]]
+
+    def _of(self, lines: list[tuple[str, str]]) -> "Message":
+        """A message of these segments of this one."""
+        part = object.__new__(Message)
+        part.text, part.delimiters, part._codec = self.text, self.delimiters, self._codec
+        part._first, part._lines, part._order = {}, {}, [name for name, _ in lines]
+        for name, line in lines:
+            part._lines.setdefault(name, []).append(line)
+        return part
 
     def resolve(self, raw: str) -> str:
         """``raw`` with its escape sequences resolved; unknown ones stay as they are."""
@@ -185,16 +212,19 @@ def _encoding(field: str, encoding: str) -> Delimiters:
     )  # fmt: skip
 
 
-def _lines(text: str, field: str) -> dict[str, list[str]]:
-    """Segments by id in upper case; a line without an id continues the one before."""
+def _lines(text: str, field: str) -> tuple[dict[str, list[str]], list[str]]:
+    """Segments by id in upper case, and the ids in order; a line without one continues."""
     found: dict[str, list[str]] = {}
+    order: list[str] = []
     broken: list[tuple[list[str], int, list[str]]] = []  # joined at the end: adding is quadratic
     last: list[str] = []
     for line in text.split("\r"):
         name = line[:3]
         if (line[3:4] == field or (line == name and line.isupper())) and _names(name):
-            last = found.setdefault(name.upper(), [])
+            name = name.upper()
+            last = found.setdefault(name, [])
             last.append(line)
+            order.append(name)
         elif line:
             if not broken or broken[-1][0] is not last or broken[-1][1] != len(last):
                 broken.append((last, len(last), []))
@@ -203,7 +233,7 @@ def _lines(text: str, field: str) -> dict[str, list[str]]:
         lines[number - 1] = "\n".join((lines[number - 1], *more))
     if len(found["MSH"]) > 1:
         raise Unmappable("structure", "more than one MSH in one message")
-    return found
+    return found, order
 
 
 @lru_cache(maxsize=256)

@@ -3,16 +3,19 @@
 import random
 import threading
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from schemas.identity import Identifier
 from sinks import identities as rows
+from sinks.aliases import Told
 from sinks.identities import Known
-from streams.ledger.identities import name, resolve
+from streams.ledger.identities import Change, asked, name, resolve
 from tests.sinks.provisioned import OURS, THEIRS
 
 KEY = bytes(range(32))
+AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
 
 
 def named(*values, tenant=OURS):
@@ -63,6 +66,105 @@ def test_another_authority_or_tenant_is_another_person():
     people, _ = resolve([named("a"), there, named("a", tenant=THEIRS)], {})
     assert len({each.names for each in (named("a"), there, named("a", tenant=THEIRS))}) == 3
     assert people[0] != people[1]
+
+
+# --- who is another one by now -------------------------------------------------------------------
+
+
+def told(number, source, target, kind="merge"):
+    return Told(
+        event_id=str(uuid.UUID(int=number)), patient_id=newcomer(source),
+        into_patient_id=newcomer(target), kind=kind, said_at=AT + timedelta(minutes=number),
+    )  # fmt: skip
+
+
+def merging(target, *sources, number=1, kind="merge"):
+    """A message that says that `sources` are one patient's, who is the `target`."""
+    change = Change(
+        event_id=str(uuid.UUID(int=number)), kind=kind, said_at=AT + timedelta(minutes=number)
+    )
+    source = name(OURS, KEY, [Identifier(value=each, authority="NORTH") for each in sources],
+                  change=change)  # fmt: skip
+    return name(
+        OURS, KEY, [Identifier(value=each, authority="NORTH") for each in target],
+        sources=[source],
+    )  # fmt: skip
+
+
+def everybody(*values):
+    return {each: newcomer(value) for value in values for each in named(value).names}
+
+
+def test_m3_a_retired_identifier_keeps_its_own_patient():
+    [person], _ = resolve([named("a")], everybody("a", "b"), [told(1, "a", "b")])
+    assert person.patients == (newcomer("a"),)
+
+
+def test_m3_identifiers_of_one_survivor_name_that_one_who_gains_the_new_ones():
+    known = everybody("a", "b", "c")
+    [person], learned = resolve(
+        [named("a", "b", "x")], known, [told(1, "a", "c"), told(2, "b", "c")]
+    )
+    assert person.patients == (newcomer("c"),)
+    assert [each.patient_id for each in learned] == [newcomer("c")]
+
+
+def test_identifiers_of_two_survivors_stay_a_conflict_between_these():
+    [person], learned = resolve(
+        [named("a", "c", "x")], everybody("a", "b", "c"), [told(1, "a", "b")]
+    )
+    assert person.patients == tuple(sorted((newcomer("b"), newcomer("c"))))
+    assert learned == []
+
+
+def test_m3_a_merge_holds_for_the_messages_after_it_in_the_batch():
+    first, second, third = resolve(
+        [named("a", "b"), merging("a", "b"), named("a", "b")], everybody("a", "b")
+    )[0]
+    assert first.conflict
+    assert second.patients == (newcomer("a"),)
+    assert [each.patients for each in second.sources] == [(newcomer("b"),)]
+    assert third.patients == (newcomer("a"),)
+
+
+def test_undo_holds_for_the_messages_after_it_in_the_batch():
+    messages = [merging("a", "b"), merging("a", "b", number=2, kind="undo"), named("a", "b")]
+    *_, last = resolve(messages, everybody("a", "b"))[0]
+    assert last.conflict
+
+
+def test_m2_unknown_sources_and_targets_are_made_known_first():
+    [person], learned = resolve([merging("a", "b")], {})
+    assert (person.patient_id, person.sources[0].patient_id) == (newcomer("a"), newcomer("b"))
+    assert {each.patient_id for each in learned} == {newcomer("a"), newcomer("b")}
+
+
+def test_m1_what_a_source_gives_up_names_the_target_no_more_though_it_is_listed():
+    [person], _ = resolve([merging(("a", "b"), "b")], everybody("a", "b"))
+    assert person.patients == (newcomer("a"),)
+    [person], _ = resolve([merging("a", "a")], {})
+    assert person.sources[0].patients == person.patients == (newcomer("a"),)
+    assert person.one_already
+
+
+def test_what_was_so_before_is_said_so():
+    again = [merging("a", "b"), merging("a", "b", number=2), merging("b", "a", number=3)]
+    people, _ = resolve(again, {})
+    assert [each.one_already for each in people] == [False, True, True]
+
+
+def test_a_source_of_several_patients_tells_nothing():
+    person, after = resolve([merging("a", "b", "c"), named("a", "b")], everybody("a", "b", "c"))[0]
+    assert person.sources[0].conflict
+    assert after.conflict
+
+
+def test_only_who_is_named_together_or_changes_is_asked_about():
+    known = everybody("a", "b", "c")
+    assert asked([named("a"), named("b", "x")], known) == set()
+    assert asked([named("a", "b"), named("c")], known) == {newcomer("a"), newcomer("b")}
+    assert asked([merging("a", "c")], known) == {newcomer("a"), newcomer("c")}
+    assert asked([merging("x", "y")], known) == set()
 
 
 @pytest.mark.parametrize("seed", range(200))

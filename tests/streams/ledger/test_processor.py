@@ -274,6 +274,32 @@ def test_identifiers_of_two_patients_are_a_conflict_and_no_guess(line):
     assert (row["reason"], row["outcome"]) == ("identity.conflict", "applied")
 
 
+def swap():
+    """Two patients who change beds: two PID and PV1 in one message."""
+    second = adt("A17").split(b"\r")[2:4]
+    second = b"\r".join(second).replace(b"CANARYMRN", b"B").replace(b"CANARYVISIT", b"V2")
+    return adt("A17").rstrip(b"\r") + b"\r" + second
+
+
+def test_t18_a_swap_is_told_of_both_patients_in_one_transaction(line):
+    line.send(line.record(swap()))
+    rows = line.store.rows("SELECT * FROM events WHERE stream_type = 'admission'")
+    assert [row["event_type"] for row in rows] == ["admission.location_changed"] * 2
+    assert len({row["person_id"] for row in rows}) == 2
+    assert len({row["stream_id"] for row in rows}) == 2
+    [message] = line.store.rows("SELECT * FROM messages")
+    assert (message["outcome"], message["events"]) == ("applied", 4)
+
+
+def test_t18_a_conflict_of_one_patient_leaves_the_others_move(line):
+    line.send(line.record(adt(mrn="B^^^NORTH^MR")), line.record(adt(mrn="C^^^NORTH^MR")))
+    line.send(line.record(swap().replace(b"||B^^^NORTH^MR", b"||B^^^NORTH^MR~C^^^NORTH^MR")))
+    told = [row["event_type"] for row in line.store.rows(
+        "SELECT event_type FROM events WHERE data ->> 'trigger' = 'A17' ORDER BY partition_seq"
+    )]  # fmt: skip
+    assert sorted(told) == ["admission.location_changed", "identity.conflict", "patient.updated"]
+
+
 def test_a_changed_zone_holds_from_the_next_batch_on(line):
     line.send(line.record(adt()))
     tenancy.set_feed(line.store.database, TENANT, "north", {"zone": "America/New_York"})

@@ -5,11 +5,12 @@ from collections import Counter
 
 import pytest
 
-from streams.ledger.mapping.facts import Facts, Unmappable
+from streams.ledger.mapping.facts import Facts, Ignored, Unmappable
 from streams.ledger.mapping.message import parse
-from streams.ledger.mapping.table import RULES
+from streams.ledger.mapping.table import IGNORED, RULES
 
 MESSAGES_MIN = 500  # far fewer would mean that the corpus was split wrongly
+STANDARD = {f"A{number:02}" for number in range(1, 63)}
 _BEGINS = re.compile(rb"(?:^|(?<=[\r\n\x0b]))(?=MSH[^A-Za-z0-9\s])")
 
 
@@ -35,6 +36,28 @@ def test_every_real_message_has_an_outcome(corpus, mapped):
     assert counts["ignored"] > 0
 
 
+def test_every_real_adt_is_mapped_or_says_why_not(corpus, mapped):
+    reasons = {f"{reason}: {trigger}" for trigger, reason in IGNORED.items()}
+    seen = Counter()
+    for body in messages(corpus):
+        try:
+            result = mapped(body)
+        except Unmappable:  # which has a cause of the closed list
+            continue
+        kind, _, trigger = result.message_type.partition("^")
+        if kind != "ADT":
+            continue
+        seen[trigger] += 1
+        if isinstance(result, Ignored):
+            unknown = f"trigger not mapped: {trigger}"
+            assert result.reason in reasons or (
+                result.reason == unknown and trigger not in STANDARD
+            )
+        else:
+            assert trigger in RULES
+    assert set(seen) & STANDARD
+
+
 def test_every_adt_that_names_patient_and_visit_is_mapped(corpus, mapped):
     checked = 0
     for body in messages(corpus):
@@ -46,7 +69,10 @@ def test_every_adt_that_names_patient_and_visit_is_mapped(corpus, mapped):
             message.segment("MSH"), message.segments("PID"), message.segment("PV1"),
         )  # fmt: skip
         kind = (header.component(9), header.component(9, 2))
-        if kind[0] != "ADT" or kind[1] not in RULES or len(patients) != 1 or visit is None:
+        rule = RULES.get(kind[1]) if kind[0] == "ADT" else None
+        if rule is None or rule.trigger not in STANDARD or len(patients) != 1 or visit is None:
+            continue
+        if rule.change or rule.prior_visit:  # needs to name another patient or visit as well
             continue
         if patients[0].said(3) and visit.said(19):
             assert outcome(mapped, body) == "facts"

@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 
 from schemas.identity import Identifier
 from streams.ledger.mapping.facts import CAUSES, Facts, Ignored, Unmappable
-from streams.ledger.mapping.table import RULES
+from streams.ledger.mapping.table import CANCELS, IGNORED, RULES
 
-TIMES = {"EVN-6": "2026030207", "PV1-44": "2026022708", "PV1-45": "2026022809",
-         "EVN-2": "202603020859", "MSH-7": "20260302090000"}  # fmt: skip
+TIMES = {"ZBE-2": "2026030206", "EVN-6": "2026030207", "PV1-44": "2026022708",
+         "PV1-45": "2026022809", "EVN-2": "202603020859", "MSH-7": "20260302090000"}  # fmt: skip
+
+
+ZBE = ["ZBE|M1^NORTH|2026030206||UPDATE|N|A02"]
+VISITS = [rule for rule in RULES.values() if rule.visit_event]
+ONE_VISIT = [rule for rule in VISITS if not rule.prior_visit and rule.trigger != "Z99"]
 
 
 def timed(adt, trigger, *fields):
@@ -24,6 +29,7 @@ def timed(adt, trigger, *fields):
         msh={7: given["MSH-7"]},
         evn={2: given["EVN-2"], 6: given["EVN-6"]},
         pv1={44: given["PV1-44"], 45: given["PV1-45"]},
+        more=ZBE if "ZBE-2" in fields else (),
     )
 
 
@@ -35,26 +41,30 @@ def refused(mapped, body, cause, feed=None):
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.trigger)
-def test_a_trigger_gives_the_events_of_its_rule(adt, mapped, rule):
-    facts = mapped(adt(rule.trigger))
+def test_a_trigger_gives_the_events_of_its_rule(whole, mapped, rule):
+    facts = mapped(whole(rule.trigger))
     assert (facts.message_type, facts.trigger, facts.control_id) == (
         f"ADT^{rule.trigger}", rule.trigger, "77",
     )  # fmt: skip
-    patient, visit = facts.drafts
+    [part] = facts.parts
+    patient, *visits = part.drafts
     assert (patient.event_type, patient.stream_type) == (rule.patient_event, "patient")
-    assert (visit.event_type, visit.stream_type) == (rule.visit_event, "admission")
-    assert visit.clear == {"visit_number": "V5"}
-    assert {draft.data["trigger"] for draft in facts.drafts} == {rule.trigger}
+    assert rule.visit_event in [None, *(draft.event_type for draft in visits)]
+    assert {draft.stream_type for draft in visits} <= {"admission"}
+    assert {draft.data["trigger"] for draft in part.drafts} == {rule.trigger}
+    kinds = [(change.kind, change.event_type, change.trigger) for change in part.changes]
+    said = rule.change
+    assert kinds == ([(said.kind, said.event_type, rule.trigger)] if said else [])
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.trigger)
+@pytest.mark.parametrize("rule", ONE_VISIT, ids=lambda rule: rule.trigger)
 def test_t1_the_first_field_of_the_ladder_that_holds_a_time_gives_it(adt, visit, rule):
     for number, field in enumerate(rule.ladder[:-1]):
         draft = visit(timed(adt, rule.trigger, *rule.ladder[number:]))
         assert (draft.occurred_field, draft.occurred.text) == (field, TIMES[field])
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.trigger)
+@pytest.mark.parametrize("rule", ONE_VISIT, ids=lambda rule: rule.trigger)
 def test_t1_without_any_time_it_is_when_it_was_received(adt, visit, received_at, rule):
     draft = visit(timed(adt, rule.trigger))
     assert (draft.occurred.at, draft.occurred_field) == (received_at, "received")
@@ -63,7 +73,7 @@ def test_t1_without_any_time_it_is_when_it_was_received(adt, visit, received_at,
 
 
 def test_t1_a_transfer_ignores_when_the_visit_began(adt, visit):
-    draft = visit(timed(adt, "A02", *TIMES))
+    draft = visit(timed(adt, "A02", "EVN-6", "PV1-44", "EVN-2", "MSH-7"))
     assert draft.occurred.at == datetime(2026, 3, 2, 7, tzinfo=UTC)
     assert visit(timed(adt, "A02", "PV1-44", "EVN-2", "MSH-7")).occurred_field == "EVN-2"
 
@@ -78,15 +88,19 @@ def test_t1_reported_is_evn_2_then_msh_7(adt, visit):
     assert visit(timed(adt, "A01", "EVN-6", "MSH-7")).data["reported_at"] == 1772442000_000000
 
 
-@pytest.mark.parametrize("trigger", ["A11", "A12", "A13"])
+CANCELLING = sorted(set(CANCELS.values()))
+
+
+@pytest.mark.parametrize("trigger", CANCELLING)
 def test_t2_a_cancel_carries_the_time_of_what_it_cancels(adt, mapped, trigger):
-    patient, visit = mapped(timed(adt, trigger, *TIMES)).drafts
+    clocks = ("EVN-6", "PV1-44", "PV1-45", "EVN-2", "MSH-7")
+    patient, visit = mapped(timed(adt, trigger, *clocks)).parts[0].drafts
     assert visit.occurred_field == "EVN-6"
     assert visit.occurred.at == datetime(2026, 3, 2, 7, tzinfo=UTC)
     assert patient.occurred_field == "EVN-2"
 
 
-@pytest.mark.parametrize("trigger", ["A11", "A12", "A13"])
+@pytest.mark.parametrize("trigger", CANCELLING)
 def test_t2_a_cancel_without_evn_6_says_that_its_time_is_another(adt, visit, trigger):
     draft = visit(timed(adt, trigger, "PV1-44", "PV1-45", "EVN-2"))
     assert draft.occurred_field == "EVN-2"
@@ -98,24 +112,29 @@ def test_t3_a_cancelled_transfer_is_not_a_second_transfer(adt, visit):
     assert (draft.data["place"], draft.data["prior_place"]) == ("W1", "W2^R1")
 
 
-def test_t8_an_update_moves_nobody(adt, mapped):
-    events = [draft.event_type for draft in mapped(adt("A08", pv1={3: "W9"})).drafts]
-    assert events == ["patient.updated", "admission.updated"]
+@pytest.mark.parametrize("trigger", ["A08", "A31", "A54", "A55", "A60", "A61", "A62"])
+def test_t8_an_update_moves_nobody(adt, drafts, trigger):
+    assert list(drafts(adt(trigger, pv1={3: "W9"}))) == ["patient.updated", "admission.updated"]
+    assert list(drafts(adt(trigger, pv1={3: "W9", 19: ""}))) == ["patient.updated"]
+
+
+def test_t8_a_person_added_has_no_visit(adt, drafts):
+    assert list(drafts(adt("A28", pv1={3: "W9"}))) == ["patient.registered"]
 
 
 def test_t8_an_update_whose_class_is_not_applicable_clears_nothing(adt, visit, mapped):
     assert visit(adt("A08", pv1={2: "N"})).data["patient_class"] is None
     bare = mapped(adt("A08", pv1={2: "N", 3: "", 19: ""}))
-    assert [draft.event_type for draft in bare.drafts] == ["patient.updated"]
+    assert [draft.event_type for draft in bare.parts[0].drafts] == ["patient.updated"]
     assert visit(adt("A01", pv1={2: "N"})).data["patient_class"] == "N"
 
 
 def test_i6_an_update_creates_no_admission_and_needs_none(adt, mapped):
     facts = mapped(adt("A08", pv1=False))
-    assert facts.claim.visit is None
-    assert [draft.event_type for draft in facts.drafts] == ["patient.updated"]
+    assert facts.parts[0].claim.visit is None
+    assert [draft.event_type for draft in facts.parts[0].drafts] == ["patient.updated"]
     account_only = mapped(adt("A08", pv1=False, pid={18: "ACC1"}))
-    assert [draft.role for draft in account_only.drafts] == ["patient"]
+    assert [draft.role for draft in account_only.parts[0].drafts] == ["patient"]
 
 
 def test_t21_what_is_empty_is_unsaid_and_null_is_said_to_be_unknown(adt, visit):
@@ -144,7 +163,7 @@ def test_t22_times_without_offset_are_in_the_feeds_zone(adt, visit, feed):
 
 def test_t25_a_visit_is_its_number_and_authority(adt, mapped, feed):
     def visit(pv1, pid=None):
-        return mapped(adt(pv1=pv1, pid=pid), replace(feed, authority="OURS")).claim.visit
+        return mapped(adt(pv1=pv1, pid=pid), replace(feed, authority="OURS")).parts[0].claim.visit
 
     assert visit({19: "V5^^^NORTH&1.2.3&ISO^VN"}) == Identifier(
         value="V5", authority="NORTH", type="VN"
@@ -157,26 +176,29 @@ def test_t25_a_visit_is_its_number_and_authority(adt, mapped, feed):
 @pytest.mark.parametrize("number", ["", '""', "^^^NORTH"])
 def test_t25_the_account_number_stands_in_for_a_visit_number(adt, mapped, number):
     facts = mapped(adt(pv1={19: number}, pid={18: "ACC1^^^BILL"}))
-    assert facts.claim.visit == Identifier(value="ACC1", authority="BILL", type="AN")
-    assert facts.drafts[1].clear == {"visit_number": "ACC1"}
+    assert facts.parts[0].claim.visit == Identifier(value="ACC1", authority="BILL", type="AN")
+    assert facts.parts[0].drafts[1].clear == {"visit_number": "ACC1"}
 
 
-@pytest.mark.parametrize("trigger", [one for one, rule in RULES.items() if rule.needs_visit])
-def test_t25_without_a_visit_number_a_visits_event_is_refused(adt, mapped, trigger):
-    refused(mapped, adt(trigger, pv1={19: ""}), "no_visit")
-    refused(mapped, adt(trigger, pv1=False), "no_visit")
+@pytest.mark.parametrize("rule", ONE_VISIT, ids=lambda rule: rule.trigger)
+def test_t25_without_a_visit_number_a_visits_event_is_refused(adt, mapped, drafts, rule):
+    for body in (adt(rule.trigger, pv1={19: ""}), adt(rule.trigger, pv1=False)):
+        if rule.needs_visit:
+            refused(mapped, body, "no_visit")
+        else:
+            assert list(drafts(body)) == [rule.patient_event]
 
 
 def test_a_patient_is_claimed_by_the_feeds_preferred_type_first(adt, mapped, feed):
     body = adt(pid={3: "7^^^NAT^NN~A1^^^N^AN~V1^^^N^VN~8^^^N^PI~9^^^N^MR~8^^^N^PI~^^^N^MR"})
-    claim = mapped(body, replace(feed, identifier_types=("MR", "PI"))).claim
+    claim = mapped(body, replace(feed, identifier_types=("MR", "PI"))).parts[0].claim
     assert [(one.value, one.type) for one in claim.identifiers] == [
         ("9", "MR"), ("8", "PI"), ("7", "NN"),
     ]  # fmt: skip
 
 
 def test_an_identifier_without_authority_is_of_the_feeds(adt, mapped, feed):
-    claim = mapped(adt(pid={3: "9"}), replace(feed, authority="OURS")).claim
+    claim = mapped(adt(pid={3: "9"}), replace(feed, authority="OURS")).parts[0].claim
     assert claim.identifiers == (Identifier(value="9", authority="OURS"),)
 
 
@@ -211,7 +233,9 @@ def test_a_message_that_does_not_say_what_it_is_is_refused(adt, mapped, kind, ev
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("ADT^A14", "trigger not mapped: A14"), ("ORU^R01", "message type not mapped: ORU"),
+        ("ADT^A99", "trigger not mapped: A99"), ("ADT^Z98", "trigger not mapped: Z98"),
+        *((f"ADT^{trigger}", f"{reason}: {trigger}") for trigger, reason in IGNORED.items()),
+        ("ORU^R01", "message type not mapped: ORU"),
         ("ORM", "message type not mapped: ORM"), ("ACK", "acknowledgement"),
         ("ACK^A01", "acknowledgement"), ("ORU^Rook^Ada", "message type not mapped: ORU"),
     ],
@@ -224,12 +248,14 @@ def test_what_is_not_mapped_is_ignored_with_its_reason(adt, mapped, kind, reason
 
 def test_the_same_bytes_give_the_same_facts(adt, mapped):
     assert mapped(adt("A02")) == mapped(adt("A02"))
-    assert len({(one.event_type, one.ordinal, one.role) for one in mapped(adt()).drafts}) == 2
+    assert (
+        len({(one.event_type, one.ordinal, one.role) for one in mapped(adt()).parts[0].drafts}) == 2
+    )
 
 
 def test_no_text_of_a_patient_is_in_what_is_shown(adt, mapped):
     facts = mapped(adt(pid={5: "Rookery"}, pv1={7: "D3"}))
-    for shown in (repr(facts), repr(facts.claim), repr(facts.drafts)):
+    for shown in (repr(facts), repr(facts.parts[0].claim), repr(facts.parts[0].drafts)):
         assert not [one for one in ("Rookery", "1001", "V5", "D3") if one in shown]
     for body in (adt(pid={3: "", 5: "Rookery"}), adt(msh={9: "Rookery"}), b"Rookery"):
         with pytest.raises(Unmappable) as raised:
@@ -262,8 +288,8 @@ def test_any_bytes_are_mapped_ignored_or_refused(mapped, body):
         max_size=6,
     ),
 )
-def test_any_damage_is_mapped_ignored_or_refused(adt, mapped, trigger, edits):
-    body = adt(trigger, pv1={7: "D3^Hill", 44: "20260302"}, pid={11: "1 High St", 13: "020"})
+def test_any_damage_is_mapped_ignored_or_refused(whole, mapped, trigger, edits):
+    body = whole(trigger, pv1={7: "D3^Hill", 44: "20260302"}, pid={11: "1 High St", 13: "020"})
     for start, length, insert in edits:
         body = body[:start] + insert + body[start + length :]
     survives(mapped, body)
