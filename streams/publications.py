@@ -107,9 +107,9 @@ _EVENT_COLUMNS = (
     "occurred_field", "occurred_text", "recorded_at", "partition", "partition_seq",
     "global_position", "metadata", "created_by", "sealed", "data",
 )  # fmt: skip
-_TIMES = ("effective_at", "ended_at", "known_from", "retracted_at")
+_TIMES = ("effective_at", "ended_at", "known_from", "retracted_at", "reported_at")
 _POINT_COLUMNS = (
     "point_id", "fold_version", "partition_seq", "tenant_id", "admission_id", "patient_id",
-    "track", "location", "start_inferred", "end_inferred", "start_event_id", "end_event_id",
-    *_TIMES,
+    "track", "location", "start_inferred", "end_inferred", "start_field", "start_event_id",
+    "end_event_id", "facility", "building", "floor", "point_of_care", "room", "bed", *_TIMES,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from sinks.projection import Load, Projection, Rows
 from sinks.tables import admission_facts, admission_read_models
 from streams.read_models import newest
 from streams.read_models.newest import Details
-from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, iso
+from streams.trajectory.facts import JOINED, KINDS, PATH_KINDS, PATIENT_CHANGED, Fact, iso
 from streams.trajectory.path import Path, path
 
 _DETAILS = ("patient_id", "patient_class", "attending_id", "admission_type", "hospital_service")
@@ -49,7 +49,7 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     if found.status is not None:
         row = {
             **standing,
-            "patient_id": newest.value(details, "patient_id"),
+            "patient_id": _patient(details),
             "data": _data(last["stream_id"], found, details),
             "updated_at": instant(last["recorded_at"]),
         }
@@ -61,8 +61,17 @@ def _said(event: Event) -> Iterator[tuple[str, Any]]:
     data = event["data"]
     for name in _DETAILS:
         yield name, data.get(name)
+    if event["event_type"] == PATIENT_CHANGED:
+        yield "owner_id", data["patient_id"]
+    if event["event_type"] == JOINED:
+        yield "joined_into", data["into_admission_id"]
     number = event["sealed"].get("visit_number")
     yield "visit_number", None if number is None else sealing.text(number)
+
+
+def _patient(details: Details) -> Any:  # noqa: ANN401  any JSON value
+    """Whose visit it became (rule M5), else the one that the newest event names."""
+    return newest.value(details, "owner_id") or newest.value(details, "patient_id")
 
 
 def _data(admission_id: str, found: Path, details: Details) -> dict[str, Any]:
@@ -70,7 +79,7 @@ def _data(admission_id: str, found: Path, details: Details) -> dict[str, Any]:
     place = Place.parse(current.place) if current is not None else None
     return {
         "admission_id": admission_id,
-        "patient_id": newest.value(details, "patient_id"),
+        "patient_id": _patient(details),
         "visit_number": newest.value(details, "visit_number"),
         "specialty": newest.value(details, "hospital_service"),
         "attending_id": newest.value(details, "attending_id"),
@@ -82,6 +91,7 @@ def _data(admission_id: str, found: Path, details: Details) -> dict[str, Any]:
         "current_location": current.place if current is not None else None,
         "current_bed": (place.bed or None) if place is not None else None,
         "unresolved": sorted(found.unresolved),
+        **({"joined_into": details["joined_into"][3]} if "joined_into" in details else {}),
     }
 
 
@@ -91,4 +101,5 @@ PROJECTION = Projection(
     owns=(admission_read_models, admission_facts),
     loads=(Load(table=admission_facts, by="id"),),
     fold=fold,
+    fold_version=2,
 )

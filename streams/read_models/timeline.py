@@ -9,12 +9,28 @@ from sinks.changes import Append, Change
 from sinks.projection import Projection, Rows
 from sinks.tables import timeline_events
 from streams.trajectory.facts import (
+    ARRIVAL_CANCELLED,
+    ARRIVED,
     CANCELLED,
+    CLASS_CHANGED,
     CREATED,
+    DELETED,
+    DEPARTED,
+    DEPARTURE_CANCELLED,
     DISCHARGE_CANCELLED,
     DISCHARGED,
+    JOINED,
+    LEAVE_CANCELLED,
+    LEAVE_ENDED,
+    LEAVE_STARTED,
     MOVE_CANCELLED,
     MOVED,
+    MOVEMENT_UPDATED,
+    MOVES,
+    PATIENT_CHANGED,
+    PLAN_CANCELLED,
+    PLANNED,
+    RETURN_CANCELLED,
     UPDATED,
     iso,
 )
@@ -22,14 +38,37 @@ from streams.trajectory.facts import (
 _TITLES: Mapping[str, str] = {
     CREATED: "Admitted",
     MOVED: "Moved",
+    CLASS_CHANGED: "Class changed",
     DISCHARGED: "Discharged",
+    DEPARTED: "Left the bed for a while",
+    ARRIVED: "Arrived",
+    LEAVE_STARTED: "On leave",
+    LEAVE_ENDED: "Back from leave",
+    PLANNED: "Planned",
     UPDATED: "Details updated",
     CANCELLED: "Admission cancelled",
     MOVE_CANCELLED: "Move cancelled",
     DISCHARGE_CANCELLED: "Discharge cancelled",
+    DEPARTURE_CANCELLED: "Departure cancelled",
+    ARRIVAL_CANCELLED: "Arrival cancelled",
+    LEAVE_CANCELLED: "Leave cancelled",
+    RETURN_CANCELLED: "Return from leave cancelled",
+    PLAN_CANCELLED: "Plan cancelled",
+    MOVEMENT_UPDATED: "Movement corrected",
+    PATIENT_CHANGED: "Patient changed",
+    DELETED: "Visit deleted",
+    JOINED: "Visit number changed",
 }
-_DETAILS = ("trigger", "place", "prior_place", "patient_class", "attending_id",
-            "admission_type", "hospital_service")  # fmt: skip
+_PLANS: Mapping[str, str] = {
+    "preadmit": "Preadmission", "admit": "Admission",
+    "transfer": "Transfer", "discharge": "Discharge",
+}  # fmt: skip
+_PLAN_TITLES: Mapping[str, str] = {PLANNED: "planned", PLAN_CANCELLED: "plan cancelled"}
+_DETAILS = (
+    "trigger", "place", "prior_place", "temporary_place", "prior_temporary_place",
+    "pending_place", "planned_place", "plan", "patient_class", "attending_id", "admission_type",
+    "hospital_service", "movement_id", "original_trigger", "from_patient_id", "into_admission_id",
+)  # fmt: skip
 
 
 def fold(events: Sequence[Event], rows: Rows) -> list[Change]:  # noqa: ARG001  loads nothing
@@ -52,16 +91,15 @@ def _row(event: Event) -> dict[str, Any]:
 
 def _line(event: Event) -> dict[str, Any]:
     data = event["data"]
-    reported = data["reported_at"]
     kind = event["event_type"]
-    registered = kind == CREATED and data["trigger"] == "A04"
     return {
-        "title": "Registered" if registered else _TITLES[kind],
+        "title": _title(kind, data),
         "description": _description(kind, data),
         "details": {
             **{name: data[name] for name in _DETAILS if data.get(name) is not None},
+            **_flags(data),
             "patient_id": data["patient_id"],
-            "reported_at": None if reported is None else iso(instant(reported)),
+            "reported_at": _time(data["reported_at"]),
             "recorded_at": iso(instant(event["recorded_at"])),
             "occurred_field": event["occurred_field"],
             "occurred_precision": event["occurred_precision"],
@@ -69,17 +107,53 @@ def _line(event: Event) -> dict[str, Any]:
     }
 
 
+def _flags(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What most events don't have."""
+    found: dict[str, Any] = {}
+    if data.get("expected_at") is not None:
+        found["expected_at"] = _time(data["expected_at"])
+    if data.get("movement_historic"):
+        found["movement_historic"] = True
+    return found
+
+
+def _time(micros: int | None) -> str | None:
+    return None if micros is None else iso(instant(micros))
+
+
+def _title(kind: str, data: Mapping[str, Any]) -> str:
+    if kind == CREATED and data["trigger"] == "A04":
+        return "Registered"
+    plan = _PLANS.get(data.get("plan") or "")
+    if plan is not None and kind in _PLAN_TITLES:
+        return f"{plan} {_PLAN_TITLES[kind]}"
+    return _TITLES[kind]
+
+
 def _description(kind: str, data: Mapping[str, Any]) -> str:
     """Where to, where from: places as they were sent, and nothing of the patient."""
-    place, prior = data["place"], data["prior_place"]
+    place, prior = data.get("place"), data.get("prior_place")
     there = "a place not known" if place == "" else place
-    if kind == MOVED:
-        return " ".join(filter(None, (prior and f"from {prior}", there and f"to {there}")))
+    temporary, pending = data.get("temporary_place"), data.get("pending_place")
+    left = data.get("prior_temporary_place")
+    planned = data.get("planned_place")
+    if kind in MOVES or kind == MOVEMENT_UPDATED:
+        return _joined(("from", prior), ("to", there))
     if kind == MOVE_CANCELLED:
-        return " ".join(filter(None, (prior and f"not to {prior}", there and f"again at {there}")))
-    if there is None:
-        return ""
-    return f"from {there}" if kind == DISCHARGED else f"at {there}"
+        return _joined(("not to", prior), ("again at", there))
+    if kind in (DEPARTED, DEPARTURE_CANCELLED):
+        return _joined(
+            ("from", left or prior or there), ("to", temporary), ("on the way to", pending)
+        )
+    if kind in (ARRIVED, ARRIVAL_CANCELLED):
+        return _joined(("from", left), ("at", temporary or there))
+    if kind in (PLANNED, PLAN_CANCELLED):
+        return _joined(("to", planned))
+    return _joined(("from" if kind == DISCHARGED else "at", there))
+
+
+def _joined(*parts: tuple[str, str | None]) -> str:
+    return " ".join(f"{word} {place}" for word, place in parts if place)
 
 
 PROJECTION = Projection(
@@ -88,4 +162,5 @@ PROJECTION = Projection(
     owns=(timeline_events,),
     loads=(),
     fold=fold,
+    fold_version=2,
 )

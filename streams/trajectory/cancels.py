@@ -9,20 +9,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from streams.trajectory.facts import (
+    ARRIVALS,
     CANCELLED,
-    CREATED,
     DISCHARGE_CANCELLED,
-    DISCHARGED,
+    MOVE_CANCELLED,
     MOVED,
+    MOVEMENT_UPDATED,
+    STANDING,
+    TAKES,
     Fact,
     Identity,
+    before,
     identity,
+    places,
     recency,
 )
-from streams.trajectory.stays import places, walk
-
-_STANDING = frozenset((CREATED, MOVED, DISCHARGED))
-_ARRIVALS = frozenset((CREATED, MOVED))
+from streams.trajectory.movements import current, updated
+from streams.trajectory.walk import walk
 
 Taken = dict[str, set[str]]  # by cancellation, the event ids of what it takes back
 
@@ -32,30 +35,41 @@ class Resolved:
     """What stands after the cancellations.
 
     ``standing`` also holds what a cancelled discharge says of the place (rule T7), dated at
-    its report. ``unresolved`` are the event ids of cancellations that take nothing back.
+    its report. ``unresolved`` are the event ids of cancellations that take nothing back, and of
+    updates of movements that nobody told us of. ``updates`` are those of past movements.
     """
 
     standing: tuple[Fact, ...]
     cancels: tuple[Fact, ...] = ()
+    updates: tuple[Fact, ...] = ()
     unresolved: tuple[str, ...] = ()
     admission_taken: bool = False
 
 
 def resolve(facts: Sequence[Fact]) -> Resolved:
-    """Apply the cancellations among ``facts`` (rules T2 to T7); any order, no updates."""
-    cancels = [fact for fact in facts if fact.kind not in _STANDING]
-    if not cancels:
-        return Resolved(standing=tuple(facts))
+    """Apply the cancellations and updates among ``facts``, in any order (rules T2 to T7, T23).
+
+    Kinds that are neither these nor say where the patient is are passed over.
+    """
+    stated = [fact for fact in facts if fact.kind in STANDING]
+    if len(stated) == len(facts):
+        return Resolved(standing=tuple(stated))
+    updates = [fact for fact in facts if fact.kind == MOVEMENT_UPDATED]
+    unknown: tuple[str, ...] = ()
+    if updates:
+        stated, unknown = updated(stated, [fact for fact in updates if not fact.movement_historic])
+    cancels = [fact for fact in facts if fact.kind in TAKES]
     cancels.sort(key=lambda fact: fact.order)
-    vague = [fact for fact in cancels if fact.kind == CANCELLED and not fact.exact]
-    clear = [fact for fact in cancels if fact.kind != CANCELLED or fact.exact]
-    stated = [fact for fact in facts if fact.kind in _STANDING]
+    vague = [fact for fact in cancels if fact.kind == CANCELLED and _vague(fact)]
+    clear = [fact for fact in cancels if fact.kind != CANCELLED or not _vague(fact)]
     taken = _admissions(vague, clear, stated)
     taken |= _clear(clear, stated)
+    nothing = (fact.event_id for fact in cancels if not taken[fact.event_id])
     return Resolved(
         standing=tuple(_standing(taken, clear, stated)),
         cancels=tuple(cancels),
-        unresolved=tuple(fact.event_id for fact in cancels if not taken[fact.event_id]),
+        updates=tuple(fact for fact in updates if fact.movement_historic),
+        unresolved=(*nothing, *unknown),
         admission_taken=any(taken[fact.event_id] for fact in cancels if fact.kind == CANCELLED),
     )
 
@@ -63,23 +77,43 @@ def resolve(facts: Sequence[Fact]) -> Resolved:
 def _clear(cancels: Iterable[Fact], stated: Sequence[Fact]) -> Taken:
     """What each cancellation takes back, but those of admissions that don't say which."""
     taken: Taken = {}
-    vague_moves = []
+    named, vague_moves = [], []
     for cancel in cancels:
-        known = [fact for fact in stated if _before(fact, cancel)]
-        if cancel.kind == CANCELLED:
-            found = [fact for fact in known if fact.kind == CREATED and _at_once(fact, cancel)]
-        elif cancel.kind == DISCHARGE_CANCELLED:
-            found = _discharge(cancel, known)
-        elif cancel.exact:
-            found = _move(cancel, known)
-        else:
+        if cancel.movement_historic:
+            taken[cancel.event_id] = set()  # of the past nothing is cancelled (rule T23)
+            continue
+        if cancel.movement_id is not None:
+            named.append(cancel)
+            continue
+        known = [fact for fact in stated if before(fact, cancel)]
+        if cancel.kind == MOVE_CANCELLED and not cancel.exact:
             vague_moves.append((cancel, known))
             continue
+        found = _move(cancel, known) if cancel.kind == MOVE_CANCELLED else _simple(cancel, known)
         taken[cancel.event_id] = {fact.event_id for fact in found}
     gone = set[str]().union(*taken.values())
     for cancel, known in vague_moves:
         found = _latest_move(cancel, known, gone)
         taken[cancel.event_id] = {fact.event_id for fact in found}
+    gone = set[str]().union(*taken.values())
+    return taken | _by_id(named, [fact for fact in stated if fact.event_id not in gone])
+
+
+def _by_id(cancels: Iterable[Fact], stated: Sequence[Fact]) -> Taken:
+    """The movement that each cancellation names, if it is the current one then (rule T23).
+
+    One after the other as they were reported; the same one twice counts once.
+    """
+    taken: Taken = {}
+    same: dict[str | None, set[str]] = {}
+    gone: set[str] = set()
+    for cancel in sorted(cancels, key=recency):
+        known = [f for f in stated if before(f, cancel) and f.event_id not in gone]
+        ours = same.setdefault(cancel.movement_id, set())
+        if current(known) == cancel.movement_id:
+            ours |= {fact.event_id for fact in known if fact.movement_id == cancel.movement_id}
+            gone |= ours
+        taken[cancel.event_id] = ours
     return taken
 
 
@@ -87,7 +121,7 @@ def _standing(taken: Taken, clear: Iterable[Fact], stated: Sequence[Fact]) -> li
     """The facts left over, with the places that cancelled discharges name."""
     gone = set[str]().union(*taken.values())
     standing = [fact for fact in stated if fact.event_id not in gone]
-    arrivals = [fact for fact in standing if fact.kind in _ARRIVALS and places(fact)]
+    arrivals = [fact for fact in standing if fact.kind in ARRIVALS and places(fact)]
     by_id = {fact.event_id: fact for fact in stated}
     for cancel in clear:
         found = taken[cancel.event_id]
@@ -111,7 +145,7 @@ def _move(cancel: Fact, known: Iterable[Fact]) -> list[Fact]:
 def _latest_move(cancel: Fact, known: Iterable[Fact], gone: set[str]) -> list[Fact]:
     """The last move to an A12's PV1-6, or from its PV1-3, where it names no time."""
     arrivals = sorted(
-        (fact for fact in known if fact.kind in _ARRIVALS and places(fact)),
+        (fact for fact in known if fact.kind in ARRIVALS and places(fact)),
         key=lambda fact: fact.order,
     )
     named: list[Fact] = []
@@ -126,13 +160,13 @@ def _latest_move(cancel: Fact, known: Iterable[Fact], gone: set[str]) -> list[Fa
     return [fact for fact in named if _at_once(fact, named[-1]) and fact.at == named[-1].at]
 
 
-def _discharge(cancel: Fact, known: Iterable[Fact]) -> list[Fact]:
-    """The discharge at the time that an A13 names, else the last one (T7)."""
-    discharges = [fact for fact in known if fact.kind == DISCHARGED]
+def _simple(cancel: Fact, known: Iterable[Fact]) -> list[Fact]:
+    """What happened at the time that a cancellation names, else the last of its kind (T6, T7)."""
+    of_kind = [fact for fact in known if fact.kind == TAKES[cancel.kind]]
     if cancel.exact:
-        return [fact for fact in discharges if _at_once(fact, cancel)]
-    last = max((fact.effective_at for fact in discharges), default=None)
-    return [fact for fact in discharges if fact.effective_at == last]
+        return [fact for fact in of_kind if _at_once(fact, cancel)]
+    last = max((fact.effective_at for fact in of_kind), default=None)
+    return [fact for fact in of_kind if fact.effective_at == last]
 
 
 def _admissions(vague: Iterable[Fact], clear: Sequence[Fact], stated: Sequence[Fact]) -> Taken:
@@ -146,8 +180,8 @@ def _admissions(vague: Iterable[Fact], clear: Sequence[Fact], stated: Sequence[F
     for cancel in sorted(vague, key=recency):
         content = (cancel.reported_at, cancel.at)
         if content not in same:
-            known = [f for f in stated if _before(f, cancel) and f.event_id not in gone]
-            earlier = [fact for fact in clear if _before(fact, cancel)]
+            known = [f for f in stated if before(f, cancel) and f.event_id not in gone]
+            earlier = [fact for fact in clear if before(fact, cancel)]
             same[content] = _only_stay(cancel, known, earlier)
             gone |= same[content]
         taken[cancel.event_id] = same[content]
@@ -156,17 +190,15 @@ def _admissions(vague: Iterable[Fact], clear: Sequence[Fact], stated: Sequence[F
 
 def _only_stay(cancel: Fact, stated: Sequence[Fact], clear: Sequence[Fact]) -> set[str]:
     standing = _standing(_clear(clear, stated), clear, stated)
-    stays = walk(standing, clear, track="census").stays
+    stays = walk(standing, clear).stays
     if len(stays) != 1 or not cancel.at or identity(stays[0].place) != cancel.at:
         return set()
-    return {fact.event_id for fact in standing if fact.kind in _ARRIVALS}
+    return {fact.event_id for fact in standing if fact.kind in ARRIVALS}
 
 
-def _before(fact: Fact, cancel: Fact) -> bool:
-    """Whether the fact was reported no later than the cancellation; unknown counts as before."""
-    if fact.reported_at is None or cancel.reported_at is None:
-        return True
-    return fact.reported_at <= cancel.reported_at
+def _vague(cancel: Fact) -> bool:
+    """Whether a cancellation names neither a time nor a movement."""
+    return not cancel.exact and cancel.movement_id is None
 
 
 def _at_once(fact: Fact, other: Fact) -> bool:

@@ -13,27 +13,65 @@ from sinks.changes import Row
 
 CREATED = "admission.created"
 MOVED = "admission.location_changed"
+CLASS_CHANGED = "admission.class_changed"
 DISCHARGED = "admission.discharged"
+DEPARTED = "admission.departed"
+ARRIVED = "admission.arrived"
+LEAVE_STARTED = "admission.leave_started"
+LEAVE_ENDED = "admission.leave_ended"
+PLANNED = "admission.planned"
 CANCELLED = "admission.cancelled"
 MOVE_CANCELLED = "admission.location_change_cancelled"
 DISCHARGE_CANCELLED = "admission.discharge_cancelled"
+DEPARTURE_CANCELLED = "admission.departure_cancelled"
+ARRIVAL_CANCELLED = "admission.arrival_cancelled"
+LEAVE_CANCELLED = "admission.leave_cancelled"
+RETURN_CANCELLED = "admission.return_cancelled"
+PLAN_CANCELLED = "admission.plan_cancelled"
+MOVEMENT_UPDATED = "admission.movement_updated"
+PATIENT_CHANGED = "admission.patient_changed"
+DELETED = "admission.deleted"
+JOINED = "admission.joined"
 UPDATED = "admission.updated"
 
-PATH_KINDS = frozenset((CREATED, MOVED, DISCHARGED, CANCELLED, MOVE_CANCELLED, DISCHARGE_CANCELLED))
+TAKES = {
+    CANCELLED: CREATED,
+    MOVE_CANCELLED: MOVED,
+    DISCHARGE_CANCELLED: DISCHARGED,
+    DEPARTURE_CANCELLED: DEPARTED,
+    ARRIVAL_CANCELLED: ARRIVED,
+    LEAVE_CANCELLED: LEAVE_STARTED,
+    RETURN_CANCELLED: LEAVE_ENDED,
+}  # fmt: skip
+"""What each cancellation takes back. A plan that is cancelled was one until then."""
+
+ARRIVALS = frozenset((CREATED, MOVED, CLASS_CHANGED))
+MOVES = frozenset((MOVED, CLASS_CHANGED))
+ABSENCES = frozenset((DEPARTED, ARRIVED, LEAVE_STARTED, LEAVE_ENDED))
+STANDING = ARRIVALS | ABSENCES | {DISCHARGED}
+PATH_KINDS = (
+    STANDING | TAKES.keys()
+    | {PLANNED, PLAN_CANCELLED, MOVEMENT_UPDATED, PATIENT_CHANGED, DELETED, JOINED}
+)  # fmt: skip
 KINDS = PATH_KINDS | {UPDATED}
 
 Identity = tuple[str, ...]
 Order = tuple[datetime, bool, datetime, int, str]
 
-_FURTHER = (
-    "temporary_place", "prior_temporary_place", "pending_place", "planned_place", "plan",
-    "patient_class", "movement_id", "original_trigger",
-)  # fmt: skip
-
 UNKNOWN: Identity = ()  # said to be unknown (rule T21)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
-_RANK = {CREATED: 0, MOVED: 1, DISCHARGE_CANCELLED: 2, DISCHARGED: 3}
+_RANK = {
+    CREATED: 0, MOVED: 1, CLASS_CHANGED: 1, DISCHARGE_CANCELLED: 2, DISCHARGED: 3,
+    LEAVE_STARTED: 4, DEPARTED: 5, ARRIVED: 6, LEAVE_ENDED: 7,
+}  # fmt: skip
+_EXACT = frozenset(("EVN-6", "ZBE-2"))
 _PLACES_CACHED = 65_536  # more beds than a hospital group has; about 20 MB when full
+
+# What only some events say; the columns of the same names in trajectory_facts.
+_SAID = (
+    "place", "prior_place", "temporary_place", "prior_temporary_place", "pending_place",
+    "planned_place", "plan", "patient_class", "movement_id",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +80,9 @@ class Fact:
 
     ``effective_at`` is when it happened, as ``effective_field`` gave it (rule T1); for a
     cancellation with EVN-6 the time of what is taken back (rule T2). ``reported_at`` is EVN-2,
-    else MSH-7, else unknown. ``place`` and ``prior_place`` are PV1-3 and PV1-6: None is not
-    said, empty is said to be unknown.
+    else MSH-7, else unknown. The places are PV1-3, PV1-6, PV1-11, PV1-43, PV1-42 and a plan's:
+    None is not said, empty is said to be unknown. ``movement_id`` is ZBE-1,
+    ``movement_historic`` ZBE-5 (rule T23).
     """
 
     event_id: str
@@ -52,15 +91,24 @@ class Fact:
     effective_at: datetime
     effective_field: str
     reported_at: datetime | None
-    place: str | None
-    prior_place: str | None
+    place: str | None = None
+    prior_place: str | None = None
+    temporary_place: str | None = None
+    prior_temporary_place: str | None = None
+    pending_place: str | None = None
+    planned_place: str | None = None
+    plan: str | None = None
+    patient_class: str | None = None
+    movement_id: str | None = None
+    movement_historic: bool = False
 
     @property
     def order(self) -> Order:
         """What sorts facts: content alone, never arrival.
 
         At one instant whoever is placed is placed before the discharge of that instant, so
-        that a discharge reported early never leaves the visit open for good.
+        that a discharge reported early never leaves the visit open for good; who leaves and
+        comes back at one instant is back.
         """
         return (
             self.effective_at,
@@ -72,8 +120,8 @@ class Fact:
 
     @property
     def exact(self) -> bool:
-        """Whether this cancellation names the time of what it takes back (rule T2)."""
-        return self.effective_field == "EVN-6"
+        """Whether this cancellation names the time of what it takes back (rules T2, T23)."""
+        return self.effective_field in _EXACT
 
     @property
     def at(self) -> Identity | None:
@@ -85,10 +133,16 @@ class Fact:
         """Where the patient was before, by this fact; None if it names no place."""
         return identity(self.prior_place) or None
 
+    @property
+    def told_at(self) -> datetime:
+        """When it was told, as far as we know."""
+        return self.reported_at or self.effective_at
+
     @classmethod
     def of_event(cls, event: Event) -> "Fact":
         """The fact in an admission event."""
         data = event["data"]
+        get = data.get
         reported = data["reported_at"]
         return cls(
             event_id=event["event_id"],
@@ -97,8 +151,16 @@ class Fact:
             effective_at=instant(event["occurred_at"]),
             effective_field=event["occurred_field"],
             reported_at=None if reported is None else instant(reported),
-            place=data["place"],
-            prior_place=data["prior_place"],
+            place=get("place"),
+            prior_place=get("prior_place"),
+            temporary_place=get("temporary_place"),
+            prior_temporary_place=get("prior_temporary_place"),
+            pending_place=get("pending_place"),
+            planned_place=get("planned_place"),
+            plan=get("plan"),
+            patient_class=get("patient_class"),
+            movement_id=get("movement_id"),
+            movement_historic=get("movement_historic", False),
         )
 
     @classmethod
@@ -113,6 +175,14 @@ class Fact:
             reported_at=row["reported_at"],
             place=row["place"],
             prior_place=row["prior_place"],
+            temporary_place=row["temporary_place"],
+            prior_temporary_place=row["prior_temporary_place"],
+            pending_place=row["pending_place"],
+            planned_place=row["planned_place"],
+            plan=row["plan"],
+            patient_class=row["patient_class"],
+            movement_id=row["movement_id"],
+            movement_historic=row["movement_historic"],
         )
 
     @classmethod
@@ -126,28 +196,34 @@ class Fact:
             effective_at=instant(value["effective_at"]),
             effective_field=value["effective_field"],
             reported_at=None if reported is None else instant(reported),
-            place=value["place"],
-            prior_place=value["prior_place"],
+            movement_historic=value.get("movement_historic", False),
+            **{name: value[name] for name in _SAID if name in value},
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The fact as JSON holds it; times as microseconds."""
-        return {
+        """The fact as JSON holds it, without what isn't said; times as microseconds."""
+        found: dict[str, Any] = {
             "event_id": self.event_id,
             "kind": self.kind,
             "patient_id": self.patient_id,
             "effective_at": micros(self.effective_at),
             "effective_field": self.effective_field,
             "reported_at": None if self.reported_at is None else micros(self.reported_at),
-            "place": self.place,
-            "prior_place": self.prior_place,
         }
+        for name in _SAID:
+            said = getattr(self, name)
+            if said is not None:
+                found[name] = said
+        if self.movement_historic:
+            found["movement_historic"] = True
+        return found
 
 
 def row(event: Event) -> dict[str, Any]:
     """The row of ``trajectory_facts`` for an admission event."""
     data = event["data"]
-    reported, expected = data["reported_at"], data.get("expected_at")
+    get = data.get
+    reported, expected = data["reported_at"], get("expected_at")
     return {
         "event_id": event["event_id"],
         "tenant_id": event["tenant_id"],
@@ -160,11 +236,10 @@ def row(event: Event) -> dict[str, Any]:
         "effective_field": event["occurred_field"],
         "reported_at": None if reported is None else instant(reported),
         "recorded_at": instant(event["recorded_at"]),
-        "place": data["place"],
-        "prior_place": data["prior_place"],
-        **{name: data.get(name) for name in _FURTHER},
+        **{name: get(name) for name in _SAID},
         "expected_at": None if expected is None else instant(expected),
-        "movement_historic": data.get("movement_historic", False),
+        "movement_historic": get("movement_historic", False),
+        "original_trigger": get("original_trigger"),
         "partition": event["partition"],
         "partition_seq": event["partition_seq"],
     }
@@ -182,6 +257,22 @@ def identity(place: str | None) -> Identity | None:
         return UNKNOWN
     parsed = Place.parse(place)
     return parsed.identity if parsed.known else None
+
+
+def places(fact: Fact) -> bool:
+    """Whether the fact puts the patient somewhere, or says that nobody knows where.
+
+    A move from a place to itself is none (rule T10).
+    """
+    at = fact.at
+    return at is not None and not (fact.kind in MOVES and at == fact.prior)
+
+
+def before(fact: Fact, other: Fact) -> bool:
+    """Whether the fact was reported no later than the other; unknown counts as before."""
+    if fact.reported_at is None or other.reported_at is None:
+        return True
+    return fact.reported_at <= other.reported_at
 
 
 def recency(fact: Fact) -> tuple[datetime, datetime, str]:

@@ -16,11 +16,11 @@ from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, Identity, identity
 from streams.trajectory.path import path
 from streams.trajectory.stays import Stay
 
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 POINTS = UUID("0d8b5a52-3f0e-5a64-9a3e-5a7c1f6f0c21")  # namespace of point ids; never changes
 
 _COMPONENTS = ("point_of_care", "room", "bed", "facility", "building", "floor")
-_POINTS_CACHED = 8_192  # a batch's points: each is named again at every later event of its visit
+_POINTS_CACHED = 16_384  # a batch's points: each is named again at every later event of its visit
 _PLACES_CACHED = 65_536  # more beds than a hospital group has
 
 Points = dict[str, Row]  # the current revision by point id
@@ -58,44 +58,64 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
 def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: datetime) -> list[Row]:
     """The points that differ from what was known before ``event``, as new revisions.
 
-    A point's patient is the one of the fact that began it, so that a visit number given to
-    many changes no point but its own.
+    A point's patient is whose visit it became (rule M5), else the one of the fact that began
+    it, so that a visit number given to many changes no point but its own.
     """
     admission_id = event["stream_id"]
     told = {fact.event_id: fact for fact in facts}
     found = set()
     changed = []
-    for stay in path(facts).stays:
-        point_id = point(admission_id, stay)
-        found.add(point_id)
-        began = told[stay.start_event_id]
-        content = _content(stay, began.patient_id, began.reported_at)
-        before = points.get(point_id)
-        if before is None or any(before[name] != value for name, value in content.items()):
-            changed.append(_revision(point_id, content, event, recorded))
-    for point_id, before in points.items():
-        if point_id not in found and before["retracted_at"] is None:
+    known = path(facts)
+    for track, stays in known.tracks:
+        for stay in stays:
+            point_id = _point(admission_id, track, stay.start, identity(stay.place) or ())
+            found.add(point_id)
+            began = told[stay.start_event_id]
+            patient_id = known.patient_id or began.patient_id
+            before = points.get(point_id)
+            if before is None or not _stands(before, stay, patient_id, began.reported_at):
+                content = _content(track, stay, patient_id, began.reported_at)
+                changed.append(_revision(point_id, content, event, recorded))
+    # Sorted: rows are loaded in no order that means anything.
+    for point_id in sorted(points.keys() - found):
+        before = points[point_id]
+        if before["retracted_at"] is None:
             content = {name: before[name] for name in _CONTENT} | {"retracted_at": recorded}
             changed.append(_revision(point_id, content, event, recorded))
     return changed
 
 
-def point(admission_id: str, stay: Stay) -> str:
-    """The id of a stay's point: who came where, when, on which track."""
-    return _point(admission_id, stay.track, stay.start, identity(stay.place) or ())
-
-
 @lru_cache(maxsize=_POINTS_CACHED)
 def _point(admission_id: str, track: str, start: datetime, place: Identity) -> str:
+    """The id of a stay's point: who came where, when, on which track."""
     where = "^".join(place)
     return str(uuid5(POINTS, f"{admission_id}/{track}/{iso(start)}/{where}"))
 
 
-def _content(stay: Stay, patient_id: str, reported_at: datetime | None) -> dict[str, Any]:
+def _stands(row: Row, stay: Stay, patient_id: str, reported_at: datetime | None) -> bool:
+    """Whether a point's row says all that :func:`_content` would; id and track are the same."""
+    return bool(
+        row["ended_at"] == stay.end
+        and row["end_event_id"] == stay.end_event_id
+        and row["start_event_id"] == stay.start_event_id
+        and row["patient_id"] == patient_id
+        and row["retracted_at"] is None
+        and row["location"] == stay.place
+        and row["reported_at"] == reported_at
+        and row["start_field"] == stay.start_field
+        and row["start_inferred"] == stay.start_inferred
+        and row["end_inferred"] == stay.end_inferred
+        and row["effective_at"] == stay.start
+    )
+
+
+def _content(
+    track: str, stay: Stay, patient_id: str, reported_at: datetime | None
+) -> dict[str, Any]:
     """The columns of a point that the facts decide."""
     return {
         "patient_id": patient_id,
-        "track": stay.track,
+        "track": track,
         "location": stay.place,
         **_components(stay.place),
         "effective_at": stay.start,

@@ -11,6 +11,7 @@ from sinks.changes import Row
 from streams.read_models import ADMISSIONS
 from tests.streams.trajectory.visits import PATIENT, VISIT, Tables, adt, arrive, batches, without
 
+OTHER = "5d6c0e1e-0000-8000-8000-000000000002"
 DETAILS = {
     "patient_class": "I",
     "attending_id": "5d6c0e1e-0000-8000-8000-000000000001",
@@ -104,6 +105,50 @@ def test_t8_an_update_changes_details_and_moves_nobody():
         "W1^R^1",
         DETAILS["attending_id"],
     )
+
+
+def test_t15_a_change_of_class_changes_the_class_and_the_place():
+    found = data(A01, adt("A07", "10:00", "W2^R^2", prior="W1^R^1", patient_class="O"))
+    assert (found["patient_class"], found["current_bed"]) == ("O", "2")
+    assert found["status"] == "active"
+
+
+def test_t19_on_leave_the_bed_is_kept():
+    away = data(A01, adt("A21", "09:00", "W1^R^1"))
+    assert (away["status"], away["current_bed"]) == ("on_leave", "1")
+    assert data(A01, adt("A21", "09:00"), adt("A22", "10:00"))["status"] == "active"
+
+
+def test_t17_a_preadmission_is_planned_until_it_is_cancelled_or_admitted():
+    plan = adt("A05", "07:00", planned_place="W1^R^1")
+    assert (data(plan)["status"], data(plan)["current_location"]) == ("planned", None)
+    assert data(plan, adt("A38", "07:30"))["status"] == "cancelled"
+    assert data(plan, A01)["status"] == data(A01, plan)["status"] == "active"
+    assert row(adt("A15", "07:00", planned_place="W1^R^1")) is None
+
+
+def test_a_deleted_visit_is_deleted_in_both_orders():
+    deleted = adt("A23", "11:00", "W1^R^1")
+    for events in ((A01, deleted), (deleted, A01)):
+        found = data(*events)
+        assert (found["status"], found["current_location"]) == ("deleted", None)
+        assert (found["admit_date"], found["discharge_date"]) == (None, None)
+
+
+def test_m5_a_visit_whose_number_changed_says_into_which():
+    joined = adt("A50", "11:00", into_admission_id=OTHER)
+    for events in ((A01, joined), (joined, A01)):
+        found = data(*events)
+        assert (found["status"], found["joined_into"]) == ("joined", OTHER)
+    assert "joined_into" not in data(A01)
+
+
+def test_m5_a_visit_is_the_patients_to_whom_it_was_given():
+    given = adt("A45", "11:00", patient_id=OTHER)
+    for events in ((A01, given, A03), (A03, given, A01)):
+        found = row(*events)
+        assert found is not None
+        assert found["patient_id"] == found["data"]["patient_id"] == OTHER
 
 
 def test_t12_every_order_and_every_batch_gives_the_same_admission():

@@ -4,10 +4,13 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid5
 
+from schemas import catalogue
 from schemas.clock import instant, micros
+from schemas.events import TYPES as TYPES_DECLARED
 from schemas.events import Event
 from sinks.changes import Append, Change, Row
 from sinks.projection import Projection
@@ -17,15 +20,56 @@ TENANT, FEED = str(uuid5(NAMES, "tenant")), str(uuid5(NAMES, "feed"))
 VISIT, PATIENT = str(uuid5(NAMES, "visit")), str(uuid5(NAMES, "patient"))
 TYPES = {
     "A01": "admission.created",
-    "A04": "admission.created",
     "A02": "admission.location_changed",
     "A03": "admission.discharged",
+    "A04": "admission.created",
+    "A05": "admission.planned",
+    "A06": "admission.class_changed",
+    "A07": "admission.class_changed",
     "A08": "admission.updated",
+    "A09": "admission.departed",
+    "A10": "admission.arrived",
     "A11": "admission.cancelled",
     "A12": "admission.location_change_cancelled",
     "A13": "admission.discharge_cancelled",
+    "A14": "admission.planned",
+    "A15": "admission.planned",
+    "A16": "admission.planned",
+    "A17": "admission.location_changed",
+    "A21": "admission.leave_started",
+    "A22": "admission.leave_ended",
+    "A23": "admission.deleted",
+    "A25": "admission.plan_cancelled",
+    "A26": "admission.plan_cancelled",
+    "A27": "admission.plan_cancelled",
+    "A32": "admission.arrival_cancelled",
+    "A33": "admission.departure_cancelled",
+    "A38": "admission.plan_cancelled",
+    "A45": "admission.patient_changed",
+    "A50": "admission.joined",
+    "A52": "admission.leave_cancelled",
+    "A53": "admission.return_cancelled",
+    "Z99": "admission.movement_updated",
 }
-FIELDS = {"A01": "PV1-44", "A04": "PV1-44", "A03": "PV1-45"}
+PLANS = {
+    "A05": "preadmit", "A38": "preadmit", "A14": "admit", "A27": "admit",
+    "A15": "transfer", "A26": "transfer", "A16": "discharge", "A25": "discharge",
+}  # fmt: skip
+CANCELS = ("A11", "A12", "A13", "A32", "A33", "A52", "A53")
+FIELDS = {"A01": "PV1-44", "A04": "PV1-44", "A03": "PV1-45", "Z99": "ZBE-2"}
+
+
+def movement(number: int) -> str:
+    """The id of a movement (ZBE-1)."""
+    return str(uuid5(NAMES, f"movement {number}"))
+
+
+@cache
+def said(event_type: str) -> Mapping[str, Any]:
+    """The fields of an event's data, each with its default."""
+    full = catalogue.schema(f"{catalogue.EVENTS_NAMESPACE}.{TYPES_DECLARED[event_type].record}")
+    (data,) = (field for field in full["fields"] if field["name"] == "data")
+    return {field["name"]: field.get("default") for field in data["type"]["fields"]}
 
 
 def clock(text: str) -> datetime:
@@ -47,14 +91,22 @@ def adt(
 ) -> Event:
     """What one message says of the visit; ``reported`` is ``at`` if not given.
 
-    ``by`` is the field that gave ``at``: EVN-6 for a cancellation, if not given.
+    ``by`` is the field that gave ``at``: EVN-6 for a cancellation, if not given. ``more`` are
+    further fields of the event's data.
     """
-    said = at if reported == "" else reported
+    told = at if reported == "" else reported
     if by is None:
-        by = "EVN-6" if trigger in ("A11", "A12", "A13") else FIELDS.get(trigger, "EVN-2")
-    key = f"{trigger}|{at}|{place}|{prior}|{said}|{by}|{name}"
-    event_id = str(uuid5(NAMES, key))
+        by = "EVN-6" if trigger in CANCELS else FIELDS.get(trigger, "EVN-2")
+    key = f"{trigger}|{at}|{place}|{prior}|{told}|{by}|{name}"
     number = more.pop("visit_number", b"sealed " + key.encode())
+    key += "".join(f"|{field}={value}" for field, value in sorted(more.items()))
+    event_id = str(uuid5(NAMES, key))
+    if trigger in PLANS:
+        more = {"plan": PLANS[trigger], **more}
+    places = {"place": place, "prior_place": prior}
+    data = dict(said(TYPES[trigger]))
+    data.update((name, value) for name, value in places.items() if name in data)
+    assert more.keys() <= data.keys(), "an event says what its record has"
     return Event(
         event_id=event_id, stream_type="admission", stream_id=VISIT, event_version=1,
         event_type=TYPES[trigger], schema_version=1, tenant_id=TENANT, feed_id=FEED,
@@ -64,11 +116,16 @@ def adt(
         correlation_id=event_id, causation_id=event_id, mapper_version=1, trace=None,
         created_by=FEED, sealed={"visit_number": number},
         data={
-            "patient_id": PATIENT, "trigger": trigger,
-            "reported_at": None if said is None else micros(clock(said)),
-            "place": place, "prior_place": prior, **more,
+            **data, "patient_id": PATIENT, "trigger": trigger,
+            "reported_at": None if told is None else micros(clock(told)), **more,
         },
     )  # fmt: skip
+
+
+def double(event: Event, suffix: str = "dddd") -> Event:
+    """The same said again in another message (rule T9)."""
+    event_id = event["event_id"][: -len(suffix)] + suffix
+    return Event(**{**event, "event_id": event_id})
 
 
 def arrive(events: Iterable[Event]) -> list[Event]:
