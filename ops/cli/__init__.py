@@ -10,7 +10,10 @@ from ops.cli.letters import dead_letters
 from ops.cli.lifecycle import down, migrate, serve, status, up, worker
 from ops.cli.paths import timeline, where
 from ops.cli.playing import demo
+from ops.cli.quality import quality
 from ops.cli.sending import send
+from ops.cli.simulating import simulating
+from ops.cli.wards import census, contacts
 
 
 @click.group(cls=Told, context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,6 +30,6 @@ def main() -> None:
 
 for command in (
     up, down, status, demo, migrate, worker, serve,
-    send, where, timeline, export, lag, dead_letters, feeds,
+    send, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds, simulating,
 ):  # fmt: skip
     main.add_command(command)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ops.simulator.day import Message
 from ops.simulator.scenario import seeded
 
-_CONTROL_ID = 9  # MSH-10, counted in what `|` splits, where the separator itself is MSH-1
+_CONTROL_ID = 9  # MSH-10, counted in what the separator splits, since that itself is MSH-1
 
 
 def disordered(
@@ -18,7 +18,7 @@ def disordered(
 
     `duplicates` and `resends` are shares of the messages, 0 to 1. `window` bounds how far one
     is carried from its place, in messages; None is a full shuffle. Without `within_patients`
-    a patient's messages stay in order, each copy right after its original.
+    the messages under one MRN stay in order, each copy right after its original.
     """
     assert 0 <= duplicates <= 1, f"a share is from 0 to 1: {duplicates}"
     assert 0 <= resends <= 1, f"a share is from 0 to 1: {resends}"
@@ -41,10 +41,11 @@ def resent(message: Message) -> Message:
     """The same message under another MSH-10, as an interface engine sends it again (rule T9)."""
     control_id = f"{message.control_id}R"
     head, _, rest = message.body.partition(b"\r")
-    fields = head.split(b"|")
+    separator = head[3:4]  # MSH-1
+    fields = head.split(separator)
     assert fields[_CONTROL_ID] == message.control_id.encode(), "the control id is in MSH-10"
     fields[_CONTROL_ID] = control_id.encode()
-    return replace(message, control_id=control_id, body=b"|".join(fields) + b"\r" + rest)
+    return replace(message, control_id=control_id, body=separator.join(fields) + b"\r" + rest)
 
 
 def _shuffled(messages: Sequence[Message], rng: random.Random, window: int | None) -> list[Message]:

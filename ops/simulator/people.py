@@ -56,7 +56,7 @@ def person(rng: random.Random, number: int) -> Person:
     """The `number`-th patient; MRN and national id are unique by it."""
     national = f"N{MARKER.upper()}{number * 7919 % 10_000_000:07d}"
     return Person(
-        mrn=f"{MARKER.upper()}{number:07d}",
+        mrn=mrn(number),
         national_id=national if rng.random() < _NATIONAL_SHARE else "",
         family=_name(rng),
         given=_name(rng),
@@ -82,6 +82,16 @@ def changed(rng: random.Random, known: Person) -> Person:
 def clinician(rng: random.Random, number: int) -> Clinician:
     """The `number`-th member of staff."""
     return Clinician(number=f"D{MARKER.upper()}{number:04d}", family=_name(rng), given=_name(rng))
+
+
+def stranger(rng: random.Random, number: int) -> Person:
+    """Somebody who came without papers, under the `number`-th MRN, until recognised."""
+    return replace(person(rng, number), national_id="")
+
+
+def mrn(number: int) -> str:
+    """The `number`-th MRN."""
+    return f"{MARKER.upper()}{number:07d}"
 
 
 def visit_number(number: int) -> str:
