@@ -13,7 +13,7 @@ from time import monotonic
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import intake, sink, stages, transport, whole
+from benchmarks import intake, questions, sink, stages, transport, whole
 from benchmarks.figures import Figure, Machine, machine, short, store
 from benchmarks.place import FULL, QUICK, Place, Size, opened
 from streams.app import COLLECT_AFTER
@@ -26,6 +26,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "transport": transport.run,
     "sink": sink.run,
     "stages": stages.run,
+    "questions": questions.run,
     "intake": intake.run,
     "whole": whole.run,
 }

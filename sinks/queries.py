@@ -14,6 +14,13 @@ from psycopg.sql import SQL, Identifier
 from schemas import sealing
 from schemas.topics import EVENTS
 from sinks.database import Row, connect, for_tenants, told
+from sinks.questions import AnswerTooLong as AnswerTooLong
+from sinks.questions import Contact as Contact
+from sinks.questions import Seen as Seen
+from sinks.questions import census as census
+from sinks.questions import contacts as contacts
+from sinks.questions import path as path
+from sinks.questions import where as where
 from sinks.subscriptions import OUTCOMES
 from sinks.tenancy import tenants as tenant_ids
 

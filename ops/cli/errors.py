@@ -20,6 +20,7 @@ from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible
 from schemas.sealing import EnvelopeInvalid, KeyMissing
 from sinks.database import DatabaseAway, LoginRefused, Refused
 from sinks.queries import NotMigrated, TenantUnknown
+from sinks.questions import AnswerTooLong
 from sinks.tenancy import FeedUnknown, ZoneUnknown
 from streams.log import BrokerAway, TopicMissing
 
@@ -46,6 +47,7 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (EnvelopeInvalid, "is WARDTRAIL_ROOT_KEY_FILE the key that this database was made with?"),
     (KeyMissing, "the key was destroyed, or belongs to a newer version"),
     (FeedUnknown, "wardtrail feeds list"),
+    (AnswerTooLong, "ask for less; a number that a feed gives to everybody has no one's path"),
     (ZoneUnknown, ""),
     (TenantUnknown, "--tenant takes a subdomain, a name or an id"),
     (FailPointsInvalid, "WARDTRAIL_FAIL is for tests"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import peers, run
+from benchmarks import peers, questions, run
 from benchmarks.figures import figure, in_turns, machine, short, store
 from benchmarks.place import TINY, Place, Size
 from ops import deploy
@@ -63,3 +63,19 @@ def test_a_size_scales_counts_down_to_the_least():
 
 def test_numbers_are_shown_short():
     assert [short(each) for each in (None, 0.613, 12345.6)] == ["", "0.61", "12,346"]
+
+
+def test_a_question_is_compared_with_the_fewest_points_and_its_p99_asked_of_the_most():
+    least, most = (
+        questions._Whole(points=points, app=None, visits=[], fold=float)
+        for points in (questions.POINTS[0], questions.POINTS[-1])
+    )
+    asked = [*questions._QUESTIONS, questions.BUILD]
+    found = {whole.name(each): [n] for n, whole in ((2.0, least), (3.0, most)) for each in asked}
+    for whole in (least, most):
+        whole.p99.update({each: [4.0] for each in questions._QUESTIONS})
+    figures = {each.name: each for each in questions._figures(most, least, found)}
+    assert figures["where, 1,000,000 points"].ratio == 1.5
+    assert figures["where, 1,000,000 points, p99"].asked == questions.ASKED_MS
+    assert (figures["build, 1,000,000 points"].unit, len(figures)) == ("events/s", 9)
+    assert {each.ratio for each in questions._figures(least, least, found)} == {None}

@@ -59,6 +59,7 @@ def add_point(line: Line, admission: UUID, **changed: object) -> UUID:
     point = {
         "id": uuid4(), "point_id": uuid4(), "tenant_id": OURS, "admission_id": admission,
         "patient_id": UUID(int=7), "track": "census", "location": "ED^1^A",
+        **dict.fromkeys(("facility", "building", "floor", "point_of_care", "room", "bed"), ""),
         "effective_at": START, "ended_at": None, "known_from": START, "known_to": None,
         "retracted_at": None, "start_inferred": False, "end_inferred": False,
         "start_field": "EVN-6", "start_event_id": uuid4(), "fold_version": 1,

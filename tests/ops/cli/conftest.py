@@ -21,6 +21,7 @@ from ops.cli import main
 from ops.settings import Settings
 from schemas import identity, sealing
 from schemas.identity import Identifier
+from schemas.place import Place
 from sinks import tenancy
 from sinks.database import Database
 from sinks.roles import provision
@@ -127,6 +128,7 @@ def visited(desk: Desk) -> Desk:
         desk.insert(
             "trajectory_points", id=uuid4(), point_id=uuid4(), tenant_id=deploy.DEMO_TENANT,
             admission_id=desk.admission, patient_id=PATIENT, track="census", location=place,
+            **taken_apart(place),
             effective_at=start, ended_at=end, known_from=start, known_to=None,
             retracted_at=None, start_inferred=False, end_inferred=False, start_field="EVN-6",
             start_event_id=event_id, fold_version=1, partition=0, partition_seq=seq, data={},
@@ -137,6 +139,13 @@ def visited(desk: Desk) -> Desk:
         data={}, partition=0, partition_seq=1,
     )  # fmt: skip
     return desk
+
+
+def taken_apart(location: str) -> dict[str, str]:
+    """The columns beside a place's text."""
+    place = Place.parse(location)
+    columns = ("facility", "building", "floor", "point_of_care", "room", "bed")
+    return dict(zip(columns, place.identity, strict=True))
 
 
 @pytest.fixture
