@@ -1,4 +1,4 @@
-"""The server process: HL7 v2 over MLLP, and health and counters over HTTP."""
+"""The server process: HL7 v2 over MLLP; health, counters and questions over HTTP."""
 
 import asyncio
 import logging
@@ -8,23 +8,40 @@ from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
-from ops import access, logs, refusals
+from ops import access, deploy, keys, logs, refusals
+from ops.api import READ_SECONDS, READS_MAX, Api
 from ops.feeds import LocalFeeds
+from ops.openapi import PREFIX
 from ops.settings import Settings
 from producers.connection import Limits
 from producers.publisher import KafkaPublisher
 from producers.server import Server
 from schemas.codec import Codec
+from sinks import queries
 from sinks.database import Database
+from sinks.reading import Readers
 
 CLOSE_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
+_wire = logging.getLogger(f"{__name__}.http")
+
+
+def _untraced(record: logging.LogRecord) -> bool:
+    """What aiohttp logs of a request that is none quotes it: keep only what kind of fault."""
+    if record.exc_info:
+        kind = record.exc_info[0]
+        record.msg, record.args = "an HTTP request failed: %s", (kind and kind.__name__,)
+        record.exc_info = None
+    return True
+
+
+_wire.addFilter(_untraced)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the HTTP port tells; nothing of any patient."""
+    """What the HTTP port tells everybody; nothing of any patient."""
 
     server: Server
     publisher: KafkaPublisher
@@ -64,6 +81,12 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     logs.configure(settings.log_level)
     refusals.check(settings)
+    if settings.postgres is not None:
+        keys.generate(settings, name=deploy.DEMO, tenant_id=deploy.DEMO_TENANT)
+    ring = keys.load(settings)
+    readers = Readers.open(
+        access.role_url(settings, "wt_app"), name="api", size=READS_MAX, seconds=READ_SECONDS
+    )
     database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=2)
     feeds = LocalFeeds(
         database,
@@ -73,14 +96,22 @@ def run(settings: Settings) -> int:
     )
     feeds.start()
     try:
-        asyncio.run(_serve(settings, feeds))
+        asyncio.run(_serve(settings, feeds, Api(ring, readers, queries)))
     finally:
         feeds.stop()
+        readers.close()
         database.close()
     return 0
 
 
-async def _serve(settings: Settings, feeds: LocalFeeds) -> None:
+def mounted(health: Health, api: Api) -> web.Application:
+    """The whole HTTP port: health and counters for everybody, questions for who holds a key."""
+    app = health.app()
+    app.add_subapp(PREFIX, api.app())
+    return app
+
+
+async def _serve(settings: Settings, feeds: LocalFeeds, api: Api) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,7 +127,7 @@ async def _serve(settings: Settings, feeds: LocalFeeds) -> None:
         server = Server(feeds=feeds, publisher=publisher, codec=codec, limits=limits)
         port = await server.listen(settings.mllp_host, settings.mllp_port)
         health = Health(server, publisher, feeds, port)
-        runner = web.AppRunner(health.app(), access_log=None)
+        runner = web.AppRunner(mounted(health, api), access_log=None, logger=_wire)
         await runner.setup()
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
         logger.info("serving: MLLP on port %d, HTTP on port %d", port, settings.http_port)

@@ -10,7 +10,7 @@ import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ops import access, deploy, line
+from ops import access, deploy, keys, line
 from ops.cli import shown
 from ops.settings import Settings
 from ops.stack import stack
@@ -70,6 +70,9 @@ def status(as_json: bool) -> None:
             each.name, each.state, str(each.pid or ""), address or "", str(each.log or "")
         )
     shown.out().print(table)
+    key_file = _key_file(settings)
+    if key_file is not None:
+        shown.err().print(f"the key for questions over HTTP is in: {key_file}", markup=False)
     if any(each.state == "down" for each in found):
         shown.err().print("something is down (hint: wardtrail up)")
 
@@ -161,7 +164,11 @@ def _status(settings: Settings) -> dict[str, Any]:
         },
         "registry": {"url": settings.schema_registry_url, "state": states["registry"]},
         "mllp": {"host": settings.mllp_host, "port": settings.mllp_port or None},
-        "http": {"host": settings.http_host, "port": settings.http_port or None},
+        "http": {
+            "host": settings.http_host,
+            "port": settings.http_port or None,
+            "key_file": _key_file(settings),
+        },
         "tenant": tenant,
         "feed": tenant and {"name": deploy.DEMO},
         "processes": [
@@ -181,6 +188,12 @@ def app_dsn(settings: Settings, tenant_id: str) -> str:
     url = access.role_url(settings, "wt_app")
     options = quote(f"-c wt.tenant={tenant_id}", safe="")
     return f"{url}{'&' if '?' in url else '?'}options={options}"
+
+
+def _key_file(settings: Settings) -> str | None:
+    """The file with the generated access key, once `serve` has made it."""
+    file = keys.clear_file(settings)
+    return str(file) if file.exists() else None
 
 
 def _demo(settings: Settings) -> dict[str, str] | None:

@@ -31,7 +31,9 @@ PATHS = 3
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0  # without any progress
 
-_Stay = tuple[str, datetime, datetime | None]  # place, from, until
+PLANNED = "planned"  # a track that the simulator keeps no truth of
+
+_Stay = tuple[str, str, datetime, datetime | None]  # track, place, from, until
 
 
 @click.command()
@@ -51,7 +53,7 @@ def demo(patients: int, seed: int) -> None:
     """
     err = shown.err()
     settings = brought_up(Settings.load())
-    scenario = Scenario(seed=seed, patients=patients, zone=_feed(settings).zone)
+    scenario = Scenario.busy(seed=seed, patients=patients, zone=_feed(settings).zone)
     day = simulate(scenario)
     wards = ", ".join(ward.code for ward in scenario.wards)
     err.print(f"a simulated hospital ({wards}) sends its day: {len(day.messages)} messages")
@@ -138,14 +140,17 @@ def _true_paths(settings: Settings, scenario: Scenario, day: Day) -> tuple[int, 
     with visits.reading(settings, tenant) as snapshot:
         key = visits.keys(settings, snapshot, tenant).identity
         found: dict[str, set[_Stay]] = defaultdict(set)
-        for each in queries.trajectory(snapshot, track="census"):
+        for each in queries.trajectory(snapshot):
             point = each.point
-            found[point.admission_id].add((point.location, point.effective_at, point.ended_at))
+            if point.track != PLANNED:
+                found[point.admission_id].add(
+                    (point.track, point.location, point.effective_at, point.ended_at)
+                )
     true: dict[str, set[_Stay]] = defaultdict(set)
-    for stay in day.stays:
+    for stay in (*day.stays, *day.physical):
         number = Identifier(value=stay.visit_number, authority=scenario.authority)
         admission_id = str(identity.admission(key, number))
-        true[admission_id].add((stay.location, stay.effective_at, stay.ended_at))
+        true[admission_id].add((stay.track, stay.location, stay.effective_at, stay.ended_at))
     return sum(found[admission] == stays for admission, stays in true.items()), len(true)
 
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ops.cli import main
-from ops.simulator import Scenario, day
+from ops.simulator import Scenario, simulate
 
 PATIENTS = 20
 
@@ -24,13 +24,13 @@ def test_the_demo_ends_with_true_paths_and_run_again_it_adds_nothing(new_home) -
     def exported() -> list[str]:
         return run("export", "trajectory", "--tenant", "demo", "--ndjson").stdout.splitlines()
 
-    messages = day(Scenario(patients=PATIENTS))
+    played = simulate(Scenario.busy(patients=PATIENTS))
     first = run("demo", "--patients", str(PATIENTS)).stdout
     rows = exported()
     again = run("demo", "--patients", str(PATIENTS)).stdout
 
-    visits = len({message.visit_number for message in messages})
-    count = len(messages)
+    visits = len({stay.visit_number for stay in played.stays})
+    count = len(played.messages)
     assert f"{visits} of {visits} visits have exactly the path" in first
     assert f"{count} messages taken into custody: {count} became events, 0 were known" in first
     assert f"{count} messages taken into custody: 0 became events, {count} were known" in again
