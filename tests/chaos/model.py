@@ -20,7 +20,7 @@ from sinks.database import Row
 from sinks.projection import Projection
 from sinks.tables import metadata
 from streams.ledger import identities
-from streams.ledger.decide import decide
+from streams.ledger.decide import decide, named
 from streams.ledger.mapping.facts import Facts, Unmappable
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
 from streams.publications import event_of, point_of
@@ -57,8 +57,9 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
     for tick, body in enumerate(bodies, start=1):
         now = BEGAN + timedelta(milliseconds=tick)
         message = _message(body, feed, keys)
-        facts, named = _mapped(body, message, feed, keys)
-        key = message["message_id"] if named is None else named.newcomer
+        facts = _mapped(body, feed)
+        parts = [] if facts is None else named(facts, message, keys.identity)
+        key = parts[0].newcomer if parts else message["message_id"]
         home = UUID(key).int % partitions
         raw.append(
             Logged(partition=home, offset=ends[home], key=key, tenant=feed.tenant_id, value=message)
@@ -68,17 +69,18 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
             doubles[home] += 1
             continue
         taken.add(message["message_id"])
-        if facts is None or named is None:
+        if facts is None:
             dead[home] += 1
             tables["messages"].append(_row(message, facts, raw[-1], 0, now))
             tables["dead_letters"].append(_letter(message, raw[-1]))
             continue
-        (person,), learned = identities.resolve([named], known)
+        people, learned = identities.resolve(parts, known)
         known |= {each.name: each.patient_id for each in learned}
-        rows = decide(facts, person, message, feed=feed, keys=keys, mapper_version=MAPPER_VERSION)
+        rows = decide(facts, people, message, feed=feed, keys=keys, mapper_version=MAPPER_VERSION)
         for row in rows:
-            heads[home] += 1
-            numbers = _numbered(streams, row, home, now) | {"partition_seq": heads[home]}
+            numbers = _numbered(streams, row, home, now)
+            heads[numbers["partition"]] += 1
+            numbers["partition_seq"] = heads[numbers["partition"]]
             place = {"global_position": len(tables["events"]) + 1}
             tables["events"].append({**row, **numbers, **place, "event_id": str(row["event_id"])})
         tables["messages"].append(_row(message, facts, raw[-1], len(rows), now))
@@ -230,17 +232,14 @@ def _message(body: bytes, feed: Feed, keys: Keys) -> Row:
     }  # fmt: skip
 
 
-def _mapped(
-    body: bytes, message: Row, feed: Feed, keys: Keys
-) -> tuple[Facts | None, identities.Named | None]:
-    """What a message says and whom it names; nothing for one that nobody can map."""
+def _mapped(body: bytes, feed: Feed) -> Facts | None:
+    """What a message says; nothing for one that nobody can map."""
     try:
         facts = map_message(body, feed, received_at=BEGAN)
     except Unmappable:
-        return None, None
+        return None
     assert isinstance(facts, Facts), "the simulator sends nothing that is ignored"
-    claimed = facts.claim.identifiers
-    return facts, identities.name(message["tenant_id"], keys.identity, claimed)
+    return facts
 
 
 def _numbered(streams: dict[str, Row], row: Row, home: int, now: datetime) -> Row:
@@ -257,7 +256,7 @@ def _numbered(streams: dict[str, Row], row: Row, home: int, now: datetime) -> Ro
     stream["recorded_at"] = max(now, stream.get("recorded_at", BEGAN) + timedelta(microseconds=1))
     return {
         "event_version": stream["version"], "recorded_at": stream["recorded_at"],
-        "partition": home,
+        "partition": stream["partition"],
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from sinks.database import Row
 from tests.chaos import model
 from tests.chaos.seen import Logged, Seen
 
+TRACKS = ("census", "physical")  # those that the simulator knows
 OUTCOMES = ("applied", "duplicate", "ignored", "parked", "dead", "no_record")
 Place = tuple[str, str, int]  # subscription, topic, partition
 
@@ -59,15 +60,15 @@ def truth(seen: Seen, given: Given) -> None:
     """Oracle 1, at the source: the points now known are where the simulator saw each visit."""
     names = _authorities(given.bodies)
     expected: dict[str, list[Any]] = defaultdict(list)
-    for stay in given.day.stays:
+    for stay in (*given.day.stays, *given.day.physical):
         number = Identifier(value=stay.visit_number, authority=names[stay.visit_number])
         visit = str(identity.admission(given.keys.identity, number))
-        expected[visit].append([stay.location, stay.effective_at, stay.ended_at])
+        expected[f"{visit} {stay.track}"].append([stay.location, stay.effective_at, stay.ended_at])
     found: dict[str, list[Any]] = defaultdict(list)
     for row in seen.tables["trajectory_points"]:
-        if row["known_to"] is None and row["retracted_at"] is None and row["track"] == "census":
+        if row["known_to"] is None and row["retracted_at"] is None and row["track"] in TRACKS:
             stood = [row["location"], row["effective_at"], row["ended_at"]]
-            found[row["admission_id"]].append(stood)
+            found[f"{row['admission_id']} {row['track']}"].append(stood)
     for stays in (*found.values(), *expected.values()):
         stays.sort(key=lambda stay: stay[1])
     _equal("1 (truth): visit", _plain(found), _plain(expected))

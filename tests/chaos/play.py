@@ -15,6 +15,7 @@ from tests.chaos.parts import LOOK_SECONDS, RECOVERY_SECONDS, SESSION_SECONDS, L
 from tests.chaos.points import Cell
 
 CONNECTIONS = 4  # a patient's messages come by one of them, in order
+NAMELESS = 2  # of the last messages of each connection in an act
 BURST = 8  # messages on their way at once on a connection
 PATIENCE = client.Patience(connect=5.0, answer=15.0, without_progress=90.0)
 TURN = ("serve", "ledger", "projections", "kafka", "postgres")
@@ -74,7 +75,8 @@ class Load:
 def load(seed: int, messages: int, acts: int) -> Load:
     """A day of at least so many messages, shuffled and doubled, in shares for the acts.
 
-    In each act one message names nobody, and so becomes a dead letter.
+    In each act some messages name nobody, and so become dead letters: enough of them that every
+    worker has one in its partitions.
     """
     day = simulate(sized(messages, seed=seed))
     sent = disordered(day.messages, seed, duplicates=0.1, resends=0.05)
@@ -86,7 +88,8 @@ def load(seed: int, messages: int, acts: int) -> Load:
         for act in range(acts)
     ]
     for act in shares:
-        act[0].append(nameless(act[0][-1]))
+        for lane in act:
+            lane += [nameless(message) for message in lane[-NAMELESS:]]
     return Load(day=day, acts=shares)
 
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import oracles, play, points
+from tests.chaos import oracles, paths, play, points
 from tests.chaos.oracles import Given
 from tests.chaos.parts import Line
 from tests.chaos.seen import feed_and_keys, see
@@ -32,6 +32,7 @@ PAGE = REPOSITORY / "docs/reliability.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 KEPT = REPOSITORY / ".wardtrail/chaos"
 MESSAGES, KILLS, FREEZES, CELLS = 4_000, 30, 6, 12  # a play of about six minutes
+HOSPITALS, ORDERS_SECONDS = 20, 45.0  # before each play, without servers
 EMPTY: Mapping[str, Any] = {"version": 1, "totals": {}, "points": {}, "plays": []}
 
 
@@ -59,8 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def one(seed: int, until: float, swept: Mapping[str, int]) -> dict[str, Any]:
     """One play on a line of its own; what is to be kept of it, whatever happened."""
     outcome, began, end = play.Outcome(), datetime.now(UTC), "interrupted"
+    checked = paths.Checked()
     with home() as settings:
         try:
+            for number in range(HOSPITALS):
+                paths.hospital(seed * HOSPITALS + number, checked)
+            paths.orders(seed, checked, until=min(until, time.monotonic() + ORDERS_SECONDS))
+            say(f"seed {seed}: hospitals: {checked.hospitals}, orders: {checked.orders:,}")
             line = Line.up(settings)
             line.start_all()
             cells = points.cells(seed, swept, CELLS)
@@ -82,6 +88,8 @@ def one(seed: int, until: float, swept: Mapping[str, int]) -> dict[str, Any]:
         "commit": commit(),
         "began": began.isoformat(timespec="seconds"),
         "outcome": end,
+        "hospitals": checked.hospitals,
+        "orders": checked.orders,
         **outcome.figures(),
     }
 
@@ -103,6 +111,8 @@ def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
             "red": sum(each["outcome"].startswith("red") for each in plays),
             "messages": sum(each["messages"] for each in plays),
             "sent_again": sum(each["resends"] for each in plays),
+            "hospitals": sum(each.get("hospitals", 0) for each in plays),
+            "orders": sum(each.get("orders", 0) for each in plays),
             "seconds": round(sum(each["seconds"] for each in plays)),
             "kills": dict(sorted(kills.items())),
             "freezes": dict(sorted(freezes.items())),
@@ -136,6 +146,8 @@ def shown(page: str, figures: Mapping[str, Any]) -> str:
     rows = [
         ("plays: green / red", f"{totals['green']} / {totals['red']}"),
         ("messages answered", f"{totals['messages']:,} ({totals['sent_again']:,} sent again)"),
+        ("hospitals whose every path was found true, both tracks", f"{totals['hospitals']:,}"),
+        ("orders of arrival that gave the same path", f"{totals['orders']:,}"),
         *((f"SIGKILL: {part}", f"{count:,}") for part, count in totals["kills"].items()),
         *((f"SIGSTOP: {kind}", f"{count:,}") for kind, count in totals["freezes"].items()),
         ("fail points passed, by action", f"{len(figures['points'])}"),
