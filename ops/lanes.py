@@ -80,8 +80,8 @@ class Picture:
     """A path laid out: lanes in order of the first visit, over one axis of time.
 
     ``now`` is where a stay that lasts is cut off, or sooner, if it has lasted so long that the
-    rest of the path would shrink to nothing. ``ended_at`` is the end of the last stay when none lasts: the patient was
-    discharged, or nobody knows where to.
+    rest of the path would shrink to nothing. ``ended_at`` is the end of the last stay when none
+    lasts: the patient was discharged, or nobody knows where to.
     """
 
     lanes: tuple[Lane, ...]

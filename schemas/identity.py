@@ -73,6 +73,11 @@ def message(identity_key: bytes, feed_id: UUID, control_id: str, content: bytes)
     return keyed(identity_key, "message", feed_id.bytes, control_id, content)
 
 
+def control(identity_key: bytes, feed_id: UUID, control_id: str) -> UUID:
+    """MSH-10 under the tenant's key: the same for every message of a feed that reuses one."""
+    return keyed(identity_key, "control", feed_id.bytes, control_id)
+
+
 def event(message_id: UUID, event_type: str, ordinal: int, role: str) -> UUID:
     """An event's id: the message, the event type, ordinal of its segment, its role in there."""
     return uuid5(EVENTS, f"{message_id}/{event_type}/{ordinal}/{role}")

@@ -1,9 +1,7 @@
 """How well a feed tells paths: a scorecard over what it told, and beds that two patients had.
 
 Everything here is a question over facts and points as known now, about one tenant. Each looks at
-the newest :data:`FACTS_MAX` facts or stays at most and says how many those were. MSH-10 is part
-of a message's keyed id and stored nowhere by itself, so that a reused one can't be told from a
-new one: the scorecard says so by None.
+the newest :data:`FACTS_MAX` facts or stays at most and says how many those were.
 """
 
 from collections import Counter
@@ -55,7 +53,7 @@ class Scorecard:
     messages: int
     ignored: int
     dead: int
-    reused_control_ids: int | None
+    reused_control_ids: int
     facts: int
     told: int
     without_evn6: int
@@ -81,6 +79,7 @@ class Scorecard:
             "discrepancies": (self.discrepancies, self.updates),
             "ignored": (self.ignored, self.messages),
             "dead": (self.dead, self.messages),
+            "reused_control_ids": (self.reused_control_ids, self.messages),
         }
         return {name: part / whole if whole else None for name, (part, whole) in parts.items()}
 
@@ -163,7 +162,7 @@ def _scorecard(
     mine = [each for each in conflicts if feed_id in each.feed_ids]
     others = [each for each in mine if not each.same_patient]
     return Scorecard(
-        feed_id=feed_id, feed=name, **one(_MESSAGES), reused_control_ids=None, **one(_TOLD),
+        feed_id=feed_id, feed=name, **one(_MESSAGES), **one(_TOLD),
         with_prior=prior.total(), prior_mismatched=prior["elsewhere"],
         prior_unknown=prior["nowhere"],
         late=Late(
@@ -258,9 +257,13 @@ WITH told AS MATERIALIZED (
 """
 _MESSAGES = """
 SELECT count(*) AS messages, count(*) FILTER (WHERE outcome = 'ignored') AS ignored,
-       count(*) FILTER (WHERE outcome = 'dead') AS dead
+       count(*) FILTER (WHERE outcome = 'dead') AS dead,
+       count(*) FILTER (WHERE number_of_it > 1) AS reused_control_ids
 FROM (
-    SELECT outcome FROM messages
+    SELECT outcome,
+           row_number() OVER (PARTITION BY control_hmac)
+               * (control_hmac IS NOT NULL)::int AS number_of_it
+    FROM messages
     WHERE feed_id = %(feed)s AND (%(since)s::timestamptz IS NULL OR recorded_at >= %(since)s)
     LIMIT %(messages)s
 ) AS received

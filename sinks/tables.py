@@ -216,6 +216,7 @@ messages = Table(
     Column("mapper_version", Integer, nullable=False),
     Column("events", SmallInteger, nullable=False, comment="how many it became"),
     Column("body_sealed", LargeBinary, nullable=False),
+    Column("control_hmac", Uuid, comment="keyed hash of MSH-10, which a feed may reuse"),
     PrimaryKeyConstraint("tenant_id", "feed_id", "message_id"),
     CheckConstraint("outcome IN ('applied', 'ignored', 'dead')", name="outcome"),
     Index("idx_messages_recorded", "tenant_id", "recorded_at"),

@@ -79,11 +79,13 @@ CREATE TABLE messages (
     mapper_version INTEGER NOT NULL,
     events SMALLINT NOT NULL,
     body_sealed BYTEA NOT NULL,
+    control_hmac UUID,
     CONSTRAINT pk_messages PRIMARY KEY (tenant_id, feed_id, message_id),
     CONSTRAINT ck_messages_outcome CHECK (outcome IN ('applied', 'ignored', 'dead'))
 );
 COMMENT ON COLUMN messages.reason IS 'why ignored or dead; never a patient''s data';
 COMMENT ON COLUMN messages.events IS 'how many it became';
+COMMENT ON COLUMN messages.control_hmac IS 'keyed hash of MSH-10, which a feed may reuse';
 CREATE INDEX idx_messages_recorded ON messages (tenant_id, recorded_at);
 
 CREATE TABLE partitions (

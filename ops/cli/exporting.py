@@ -30,7 +30,9 @@ def export() -> None:
     expose_value=False,
     help="One JSON object per line; there is no other form.",
 )
-@click.option("--track", type=click.Choice(["census", "physical", "planned"]), help="Only this track.")
+@click.option(
+    "--track", type=click.Choice(["census", "physical", "planned"]), help="Only this track."
+)
 @click.option("--known-at", type=Instant(), help="As it was known then; by default now.")
 def trajectory(called: str, track: str | None, known_at: datetime | None) -> None:
     """Write every stay of every visit, in the order of visit, track and time.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
 
 import click
 from rich.table import Table
@@ -77,9 +76,7 @@ def _said(card: Scorecard, value: str) -> str:
     if value.startswith("late_"):
         seconds = getattr(card.late, value.removeprefix("late_"))
         return shown.NONE if seconds is None else _span(seconds)
-    count: Any = card.late.count if value == "late" else getattr(card, value)
-    if count is None:
-        return "not known"
+    count: int = card.late.count if value == "late" else getattr(card, value)
     share = card.shares.get(value)
     return f"{count:,}" if share is None else f"{count:,} ({share:.1%})"
 

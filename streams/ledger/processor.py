@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from schemas import sealing
+from schemas import identity, sealing
 from schemas.clock import instant
 from schemas.codec import Codec, Undecodable
 from schemas.feeds import Feed
@@ -217,7 +217,7 @@ def _entry(mapped: Mapped, people: Mapping[tuple[int, int], identities.Person]) 
         offset=mapped.offset,
         key=mapped.key,
         value=mapped.value,
-        message=message and _row(message, said, outcome, reason),
+        message=message and _row(message, mapped, outcome, reason),
         events=rows,
         letter=mapped.letter,
         keys=mapped.keys,
@@ -235,15 +235,20 @@ def _reason(people: Sequence[identities.Person]) -> str | None:
 
 
 def _row(
-    message: Mapping[str, Any], said: Facts | Ignored | None, outcome: str, reason: str | None
+    message: Mapping[str, Any], mapped: Mapped, outcome: str, reason: str | None
 ) -> dict[str, Any]:
+    said, keys = mapped.said, mapped.keys
     kind = message["message_type"] if said is None else said.message_type
+    control = None
+    if said is not None and said.control_id and keys is not None:
+        control = str(identity.control(keys.identity, UUID(message["feed_id"]), said.control_id))
     return {
         "tenant_id": message["tenant_id"],
         "feed_id": message["feed_id"],
         "message_id": message["message_id"],
         "received_at": instant(message["received_at"]),
         "message_type": kind if _CODES.fullmatch(kind) else "?",
+        "control_hmac": control,
         "outcome": outcome,
         "reason": reason,
         "mapper_version": MAPPER_VERSION,

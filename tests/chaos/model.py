@@ -71,7 +71,7 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
         taken.add(message["message_id"])
         if facts is None:
             dead[home] += 1
-            tables["messages"].append(_row(message, facts, raw[-1], 0, now))
+            tables["messages"].append(_row(message, None, raw[-1], 0, now, None))
             tables["dead_letters"].append(_letter(message, raw[-1]))
             continue
         people, learned = identities.resolve(parts, known)
@@ -83,7 +83,8 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
             numbers["partition_seq"] = heads[numbers["partition"]]
             place = {"global_position": len(tables["events"]) + 1}
             tables["events"].append({**row, **numbers, **place, "event_id": str(row["event_id"])})
-        tables["messages"].append(_row(message, facts, raw[-1], len(rows), now))
+        control = str(identity.control(keys.identity, feed.feed_id, facts.control_id))
+        tables["messages"].append(_row(message, facts, raw[-1], len(rows), now, control))
     tables["streams"] = list(streams.values())
     tables["partitions"] = [
         {"topic": EVENTS.name, "partition": partition, "next_seq": head + 1}
@@ -260,14 +261,17 @@ def _numbered(streams: dict[str, Row], row: Row, home: int, now: datetime) -> Ro
     }  # fmt: skip
 
 
-def _row(message: Row, facts: Facts | None, place: Logged, events: int, now: datetime) -> Row:
+def _row(
+    message: Row, facts: Facts | None, place: Logged, events: int, now: datetime,
+    control: str | None,
+) -> Row:  # fmt: skip
     return {
         **{name: message[name] for name in ("tenant_id", "feed_id", "message_id")},
         "topic": HL7V2.name, "partition": place.partition, "offset": place.offset,
         "received_at": instant(message["received_at"]), "recorded_at": now,
         "message_type": facts.message_type if facts else message["message_type"],
         "outcome": "applied" if facts else "dead", "mapper_version": MAPPER_VERSION,
-        "events": events,
+        "events": events, "control_hmac": control,
     }  # fmt: skip
 
 

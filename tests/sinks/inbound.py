@@ -27,6 +27,7 @@ def message(number, *, outcome="applied", **given):
         "reason": None,
         "mapper_version": 1,
         "body_sealed": b"sealed",
+        "control_hmac": None,
         **given,
     }
 

@@ -65,8 +65,18 @@ def test_messages_are_counted_by_what_became_of_them(store, card):
     assert card(since=hour(1)).messages == 0
 
 
-def test_a_reused_control_id_cannot_be_told_and_is_said_so(card):
-    assert card().reused_control_ids is None
+def test_messages_that_use_the_number_of_another_one_are_counted(store, card):
+    used, once = uuid4(), uuid4()
+    for control in (used, used, used, once, None, None):
+        insert(
+            store, "messages", tenant_id=OURS, feed_id=FEED, message_id=uuid4(), topic="t",
+            partition=0, offset=1, received_at=hour(0), recorded_at=hour(0),
+            message_type="ADT^A01", control_hmac=control, outcome="applied", mapper_version=1,
+            events=1, body_sealed=b"x",
+        )  # fmt: skip
+    found = card()
+    assert (found.messages, found.reused_control_ids) == (6, 2)
+    assert found.shares["reused_control_ids"] == 2 / 6
 
 
 def test_the_share_without_evn6_is_of_messages_and_not_of_facts(store, card):

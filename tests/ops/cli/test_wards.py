@@ -122,11 +122,11 @@ def test_quality_gives_each_feed_a_scorecard_and_lists_beds_of_two(ward, loaded)
     )  # fmt: skip
     result = ward.run("quality")
     assert result.exit_code == 0
-    for said in (deploy.DEMO, "without EVN-6", "not known", "ED^1^B", str(UUID(int=31))):
+    for said in (deploy.DEMO, "without EVN-6", "ED^1^B", str(UUID(int=31))):
         assert said in result.stdout
     told = loaded(ward.run("quality", "--json", "--feed", deploy.DEMO))
     [card] = told["feeds"]
-    assert (card["feed"], card["facts"], card["reused_control_ids"]) == (deploy.DEMO, 0, None)
+    assert (card["feed"], card["facts"], card["reused_control_ids"]) == (deploy.DEMO, 0, 0)
     assert card["shares"]["without_evn6"] is None
     later = loaded(ward.run("quality", "--json", "--since", "2026-03-02T09:00:01Z"))
     assert later["bed_conflicts"] == []
