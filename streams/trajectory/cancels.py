@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from streams.trajectory.facts import (
     ARRIVALS,
     CANCELLED,
+    CLASS_CHANGED,
     DISCHARGE_CANCELLED,
     MOVE_CANCELLED,
     MOVED,
@@ -78,14 +79,20 @@ def _clear(cancels: Iterable[Fact], stated: Sequence[Fact]) -> Taken:
     """What each cancellation takes back, but those of admissions that don't say which."""
     taken: Taken = {}
     named, vague_moves = [], []
+    numbers = {fact.movement_id for fact in stated}
     for cancel in cancels:
         if cancel.movement_historic:
             taken[cancel.event_id] = set()  # of the past nothing is cancelled (rule T23)
             continue
-        if cancel.movement_id is not None:
+        if cancel.movement_id is not None and cancel.movement_id in numbers:
             named.append(cancel)
             continue
-        known = [fact for fact in stated if before(fact, cancel)]
+        # A feed may begin to number its movements in the midst of a visit.
+        unnumbered = cancel.movement_id is not None
+        known = [
+            fact for fact in stated
+            if before(fact, cancel) and not (unnumbered and fact.movement_id is not None)
+        ]  # fmt: skip
         if cancel.kind == MOVE_CANCELLED and not cancel.exact:
             vague_moves.append((cancel, known))
             continue
@@ -137,7 +144,11 @@ def _standing(taken: Taken, clear: Iterable[Fact], stated: Sequence[Fact]) -> li
 
 def _move(cancel: Fact, known: Iterable[Fact]) -> list[Fact]:
     """The moves at the time that an A12 names, to its PV1-6 (T3); one alone by time only."""
-    moves = [fact for fact in known if fact.kind == MOVED and _at_once(fact, cancel)]
+    moves = [
+        fact for fact in known
+        if _at_once(fact, cancel)
+        and (fact.kind == MOVED or (fact.kind == CLASS_CHANGED and fact.at == cancel.prior))
+    ]  # fmt: skip
     named = [fact for fact in moves if cancel.prior in (None, fact.at)]
     return named or (moves if len({fact.at for fact in moves}) == 1 else [])
 

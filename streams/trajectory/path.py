@@ -82,7 +82,7 @@ def path(facts: Iterable[Fact]) -> Path:
     told = {fact.event_id: fact for fact in facts if fact.kind in PATH_KINDS}
     if len(told) > FACTS_MAX:
         raise VisitTooLong(f"facts of one visit: {len(told)}")
-    known = tuple(told.values())
+    known = tuple(told[event_id] for event_id in sorted(told))  # so no tie is by arrival
     kinds = {fact.kind for fact in known}
     owner = _owner(known) if PATIENT_CHANGED in kinds else None
     visited = any(map(_visits, known))

@@ -294,7 +294,12 @@ def _identity_change(reading: _Reading, claim: Claim) -> tuple[IdentityChange, .
 def _occurred(
     message: Message, feed: Feed, ladder: tuple[str, ...], received_at: datetime
 ) -> _Timed:
-    """The first field of the ladder that holds a time, read, and its name (rule T1)."""
+    """The first field of the ladder that holds a time, read, and its name (rule T1).
+
+    One that says no more than the day is not midnight (rule T22): a further field that holds a
+    time of that day says when.
+    """
+    coarse: _Timed | None = None
     for field in ladder:
         if field == RECEIVED:
             break
@@ -302,9 +307,13 @@ def _occurred(
         segment = message.segment(name)
         raw = segment.component(number) if segment else ""
         read = times.moment(raw, feed.zone) if raw else None
-        if read:
+        if read is None:
+            continue
+        if read.precision in times.COARSE:
+            coarse = coarse or (read, field)
+        elif coarse is None or times.within(read, coarse[0]):
             return read, field
-    return Moment(received_at.astimezone(UTC), "fraction", ""), RECEIVED
+    return coarse or (Moment(received_at.astimezone(UTC), "fraction", ""), RECEIVED)
 
 
 @lru_cache(maxsize=64)

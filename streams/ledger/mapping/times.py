@@ -7,6 +7,7 @@ moment is its local start.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
@@ -21,6 +22,11 @@ YEAR_MIN, YEAR_MAX = 1850, 2200
 OFFSET_MINUTES_MIN, OFFSET_MINUTES_MAX = -12 * 60, 14 * 60
 TEXT_CHARACTERS_MAX = 48  # 14 digits, a long fraction and an offset; longer is no time
 MOMENTS_KEPT = 4096  # a message says the same time two to four times; some 1 MB when full
+
+COARSE: Mapping[Precision, timedelta] = {
+    "year": timedelta(days=366), "month": timedelta(days=31), "day": timedelta(days=1),
+}  # fmt: skip
+"""How long at most what these precisions name is."""
 
 _TIME = re.compile(r"([0-9]{4,14})(?:\.([0-9]*))?\s*(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,6 +73,11 @@ def moment(text: str, zone: ZoneInfo) -> Moment | None:
     if shift is None:
         return None
     return Moment(local.replace(tzinfo=shift).astimezone(UTC), precision, text)
+
+
+def within(moment: Moment, coarse: Moment) -> bool:
+    """Whether a moment lies in the year, month or day that another one names."""
+    return timedelta() <= moment.at - coarse.at < COARSE[coarse.precision]
 
 
 def day(text: str) -> str | None:

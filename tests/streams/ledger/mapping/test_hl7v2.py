@@ -1,7 +1,7 @@
 """A message becomes drafts of events by the table, or says why it doesn't."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -305,3 +305,21 @@ def test_any_text_in_any_field_is_mapped_ignored_or_refused(adt, mapped, fields)
 @pytest.mark.parametrize("field", [3, 5, 7, 11, 13])
 def test_megabytes_in_a_field_are_refused_and_not_chewed_on(adt, mapped, filler, field):
     survives(mapped, adt(pid={field: filler * (1_000_000 // len(filler))}))
+
+
+@pytest.mark.parametrize(
+    ("trigger", "evn", "pv1", "sent", "field", "at"),
+    [
+        ("A03", {2: "202603021500"}, {45: "20260302"}, "", "EVN-2", 15),
+        ("A02", {2: "202603021000", 6: "20260302"}, {}, "", "EVN-2", 10),
+        ("A01", {2: "202603031000"}, {44: "20260302"}, "202603031000", "PV1-44", 0),
+        ("A03", {2: "202603031000"}, {45: "202603"}, "", "EVN-2", 34),
+        ("A03", {2: "20260302"}, {45: "20260302"}, "202603020900", "MSH-7", 9),
+    ],
+)
+def test_t22_a_day_is_not_midnight_where_a_further_field_says_when(
+    adt, visit, trigger, evn, pv1, sent, field, at
+):
+    draft = visit(adt(trigger, msh={7: sent}, evn=evn, pv1=pv1))
+    assert draft.occurred_field == field
+    assert draft.occurred.at == datetime(2026, 3, 2, tzinfo=UTC) + timedelta(hours=at)
