@@ -22,7 +22,8 @@ from sinks.tables import patient_aliases, patient_merges
 UNDO = "undo"
 TELLING = {"patient.merged": "into_patient_id", "patient.unmerged": "from_patient_id"}
 """The events that tell of two patients: the stream's, and the one in this field of the data."""
-LOCK = 0x616C6961  # advisory, with a number of the tenant's: merges of a tenant are serial
+# Advisory, with a number of the tenant's: its merges and joins are serial.
+LOCK = 0x616C6961
 _TICK = timedelta(microseconds=1)
 
 
@@ -52,6 +53,7 @@ class Forest:
 
     into: dict[str, str] = field(default_factory=dict)
     by: dict[str, Told] = field(default_factory=dict)
+    latest: tuple[datetime, bool, str] | None = None  # the place of what was told last
 
     def survivor(self, patient_id: str) -> str:
         """Who the patient is now; themselves where nothing else was told."""
@@ -59,22 +61,45 @@ class Forest:
             patient_id = self.into[patient_id]
         return patient_id
 
-    def add(self, told: Told) -> None:
-        """The source's survivor becomes the target's; two who are one already stay so."""
+    def add(self, told: Told) -> set[str]:
+        """The source's survivor becomes the target's: whose alias that is, if there is one new."""
         source, target = self.survivor(told.patient_id), self.survivor(told.into_patient_id)
-        if source != target:
-            self.into[source], self.by[source] = target, told
+        if source == target:
+            return set()
+        self.into[source], self.by[source] = target, told
+        return {source}
 
 
 def forest(told: Iterable[Told]) -> Forest:
     """What follows from all that was told, in the order in which it was said."""
     merges: list[Told] = []
-    for each in sorted(told, key=lambda one: one.place):
+    ordered = sorted(told, key=lambda one: one.place)
+    for each in ordered:
         if each.kind == UNDO:
             merges = _without(merges, each)
         else:
             merges.append(each)
-    return _grown(merges)
+    grown = _grown(merges)
+    grown.latest = ordered[-1].place if ordered else None
+    return grown
+
+
+def grow(grown: Forest, known: list[Told], told: Told) -> tuple[Forest, set[str]]:
+    """The forest of what is known and one thing more, which is appended; whose aliases changed.
+
+    What was said last only adds; all else makes the forest anew.
+    """
+    known.append(told)
+    if told.kind != UNDO and (grown.latest is None or told.place > grown.latest):
+        grown.latest = told.place
+        return grown, grown.add(told)
+    fresh = forest(known)
+    return fresh, {
+        patient
+        for patient in grown.into.keys() | fresh.into.keys()
+        if (grown.into.get(patient), grown.by.get(patient))
+        != (fresh.into.get(patient), fresh.by.get(patient))
+    }
 
 
 def _grown(merges: Iterable[Told]) -> Forest:
@@ -110,7 +135,7 @@ def told(database: Database, tenants: Collection[str], patients: Collection[str]
 
 
 def lock(connection: Connection[Row], tenants: Collection[str]) -> None:
-    """Make merges of these tenants serial until the transaction ends; locks only rise."""
+    """Make merges and joins of these tenants serial until the transaction ends; locks only rise."""
     for number in sorted(map(_number, tenants)):
         connection.execute("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (LOCK, number))
 
@@ -130,12 +155,12 @@ def follow(connection: Connection[Row], events: Sequence[Mapping[str, Any]]) -> 
     standing = {row["patient_id"]: row for row in rows if row["undone_at"] is None}
     written: dict[tuple[str, datetime], dict[str, Any]] = {}
     changes: list[Change] = []
+    grown = forest(known)
     for one, event in fresh:
         at = max(event["recorded_at"], max(times) + _TICK if times else event["recorded_at"])
         changes.append(Append(patient_merges, _merge(one, event)))
-        known.append(one)
-        grown = forest(known)
-        for patient in sorted(standing.keys() | grown.into.keys()):
+        grown, changed = grow(grown, known, one)
+        for patient in sorted(changed):
             _turn(patient, grown, standing, written, one=one, event=event, at=at)
     return [*changes, *(Put(patient_aliases, row) for row in written.values())]
 

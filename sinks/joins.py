@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from schemas import sealing
 from schemas.identity import EVENTS
-from schemas.sealing import KeyMissing, Keys
+from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys
 from sinks.changes import Append
 from sinks.database import Refused, Row
 from sinks.tables import admission_aliases
@@ -22,6 +22,7 @@ from sinks.tables import admission_aliases
 JOINED = "admission.joined"
 TOLD_AGAIN_MAX = 20_000  # a visit of years has some hundreds; more would hold every lock too long
 _TOO_MANY = "54000"  # program_limit_exceeded
+_UNREADABLE = "22000"  # data_exception
 
 
 Event = Mapping[str, Any]  # a row of ``events``
@@ -37,15 +38,19 @@ class Visits:
 
     def last(self, admission_id: str) -> str:
         """The visit as which it goes on; itself where its number never changed."""
-        while admission_id in self.into:
-            admission_id = self.into[admission_id]
+        passed = {admission_id}
+        while (further := self.into.get(admission_id)) is not None:
+            assert further not in passed, "visits are joined one at a time, and never in a ring"
+            passed.add(further)
+            admission_id = further
         return admission_id
 
 
 def follow(connection: Connection[Row], messages: Sequence[Said]) -> list[list[Event]] | None:
     """Each message's events, those of a joined visit in the stream in which it goes on.
 
-    Under the locks of the streams' partitions: a stream is joined only by an event of its own.
+    Under the tenant's lock where the messages join visits, and under those of the streams'
+    partitions: a stream is joined only by an event of its own.
     None, where no visit of these was joined, as is nearly always so.
     """
     streams = {
@@ -116,7 +121,8 @@ def _moved(
                 new = visits.last(old)
                 data = {**event["data"], "into_admission_id": new}
                 moved.append({**event, "stream_id": old, "data": data})
-                moved += _again(connection, event, old, new, keys)
+                limit = TOLD_AGAIN_MAX - len(moved)
+                moved += _again(connection, event, old, new, keys, limit=limit)
         elif event["stream_type"] == "admission":
             moved.append({**event, "stream_id": visits.last(str(event["stream_id"]))})
         else:
@@ -125,11 +131,11 @@ def _moved(
 
 
 def _again(
-    connection: Connection[Row], joined: Event, old: str, new: str, keys: Keys | None
+    connection: Connection[Row], joined: Event, old: str, new: str, keys: Keys | None, *, limit: int
 ) -> list[dict[str, Any]]:
-    """What the old stream holds, as events of the new one."""
-    rows = connection.execute(_STREAM, (old, JOINED, TOLD_AGAIN_MAX + 1)).fetchall()
-    if len(rows) > TOLD_AGAIN_MAX:
+    """What the old stream holds, as events of the new one; no more than ``limit``."""
+    rows = connection.execute(_STREAM, (old, JOINED, limit + 1)).fetchall()
+    if len(rows) > limit:
         raise Refused(_TOO_MANY, "told_again_max")
     again = []
     for row in rows:
@@ -148,10 +154,10 @@ def _again(
 
 
 def _sealed_again(row: Row, event_id: UUID, keys: Keys | None) -> dict[str, str]:
-    """The envelopes for the new event; one whose key is destroyed stays dark as it is."""
+    """The envelopes for the new event, without those whose key is destroyed."""
     person = None if row["person_id"] is None else UUID(row["person_id"])
-    sealed: dict[str, str] = dict(row["sealed"])
-    for field, envelope in sealed.items():
+    sealed: dict[str, str] = {}
+    for field, envelope in row["sealed"].items():
         assert keys is not None, "who opened the message has its tenant's keys"
         try:
             clear = keys.open(
@@ -159,6 +165,8 @@ def _sealed_again(row: Row, event_id: UUID, keys: Keys | None) -> dict[str, str]
             )
         except KeyMissing:
             continue
+        except EnvelopeInvalid:
+            raise Refused(_UNREADABLE, "told_again_sealed") from None
         sealed[field] = sealing.text(keys.seal(clear, person=person, record=event_id, field=field))
     return sealed
 

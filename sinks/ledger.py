@@ -340,12 +340,12 @@ def _move_heads(connection: Connection[Row], topic: str, heads: Mapping[int, int
 
 
 def _merging(entries: Iterable[Entry]) -> set[str]:
-    """The tenants in which the entries tell who is who."""
+    """The tenants in which the entries tell which patients or visits are one."""
     return {
         str(event["tenant_id"])
         for entry in entries
         for event in entry.events
-        if event["event_type"] in aliases.TELLING
+        if event["event_type"] in aliases.TELLING or event["event_type"] == joins.JOINED
     }
 
 

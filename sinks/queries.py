@@ -14,6 +14,7 @@ from psycopg.sql import SQL, Identifier
 from schemas import sealing
 from schemas.topics import EVENTS
 from sinks.database import Row, connect, for_tenants, told
+from sinks.questions import ANSWER_MAX
 from sinks.questions import AnswerTooLong as AnswerTooLong
 from sinks.questions import Contact as Contact
 from sinks.questions import Seen as Seen
@@ -228,12 +229,14 @@ def trajectory(
 
 
 def timeline(connection: Snapshot, admission_id: UUID) -> list[Happened]:
-    """What happened to a visit, in order."""
+    """What happened to a visit, in order; :class:`AnswerTooLong` over ``ANSWER_MAX`` events."""
     rows = connection.execute(
         "SELECT event_type, occurred_at FROM timeline_events"
-        " WHERE admission_id = %s ORDER BY occurred_at, partition_seq, id",
-        (admission_id,),
-    )
+        " WHERE admission_id = %s ORDER BY occurred_at, partition_seq, id LIMIT %s",
+        (admission_id, ANSWER_MAX + 1),
+    ).fetchall()
+    if len(rows) > ANSWER_MAX:
+        raise AnswerTooLong(f"more rows than an answer may have: {ANSWER_MAX}")
     return [_of(Happened, row) for row in rows]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -48,6 +48,10 @@ class Instant(click.ParamType):
             self.fail(f"not an instant (such as 2026-03-02T10:00:00Z): {value}", param, ctx)
         if at.tzinfo is None:
             self.fail(f"an instant needs its zone (such as Z or +01:00): {value}", param, ctx)
+        try:
+            at.astimezone(UTC)
+        except OverflowError:
+            self.fail(f"not an instant in the years 1 to 9999 of UTC: {value}", param, ctx)
         return at
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from schemas import identity
 from schemas.identity import Identifier
-from sinks.aliases import UNDO, Forest, Told, forest
+from sinks.aliases import UNDO, Forest, Told, forest, grow
 from sinks.identities import Known, Name
 
 CREATION_TRIES = 5  # each loss of a race makes one more identifier known; then another tries
@@ -128,9 +128,8 @@ def resolve(
         changes = [] if person.conflict else _tellings(message, person, sources)
         before = [grown.survivor(each.patient_id) for each in changes]
         after = [grown.survivor(each.into_patient_id) for each in changes]
-        if changes:
-            tellings += changes
-            grown = forest(tellings)
+        for each in changes:
+            grown, _ = grow(grown, tellings, each)
         telling = any(each.change for each in message.sources)
         already = telling and not person.conflict and before == after
         undone = any(each.kind == UNDO for each in changes)

@@ -71,6 +71,27 @@ def test_m3_the_order_of_arrival_does_not_matter(seed):
         assert one.survivor(patient) not in one.into
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_forest_that_grows_is_the_forest_of_all(seed):
+    rng = random.Random(seed)
+    told = [
+        said(n, *rng.sample((A, B, C, D), 2), rng.choice(("merge", "merge", aliases.UNDO)),
+             minutes=rng.randrange(6))
+        for n in range(8)
+    ]  # fmt: skip
+    known, grown = [], forest([])
+    for each in told:
+        before = dict(grown.into), dict(grown.by)
+        grown, changed = aliases.grow(grown, known, each)
+        whole = forest(known)
+        assert (grown.into, grown.by) == (whole.into, whole.by)
+        assert changed == {
+            patient for patient in (A, B, C, D)
+            if (before[0].get(patient), before[1].get(patient))
+            != (whole.into.get(patient), whole.by.get(patient))
+        }  # fmt: skip
+
+
 def test_an_undone_merge_leaves_what_would_be_without_it():
     merges = [said(1, A, B), said(2, A, C), said(3, D, A)]
     assert survivors(merges) == [C, C, C, C]

@@ -21,7 +21,7 @@ from streams.ledger.mapping.facts import (
     Part,
     Unmappable,
 )  # fmt: skip
-from streams.ledger.mapping.message import Message, Segment, parse
+from streams.ledger.mapping.message import GROUPS_MAX, Message, Segment, parse
 from streams.ledger.mapping.place import place
 from streams.ledger.mapping.table import IGNORED, RECEIVED, RECORDED, RULES, Rule
 from streams.ledger.mapping.times import Moment
@@ -101,7 +101,12 @@ def _groups(message: Message, rule: Rule) -> list[Message]:
     """The parts of a message, as messages: a PID with what follows, or a MRG of it."""
     if not rule.repeats:
         return [message]
-    return [part for group in message.split("PID") for part in group.split("MRG")]
+    parts: list[Message] = []
+    for group in message.split("PID"):
+        parts += group.split("MRG")
+        if len(parts) > GROUPS_MAX:
+            raise Unmappable("structure", "its groups of segments are too many")
+    return parts
 
 
 def _part(reading: _Reading) -> Part:

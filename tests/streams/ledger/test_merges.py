@@ -467,6 +467,35 @@ def test_m5_a_visit_of_too_many_events_is_a_dead_letter(line, monkeypatch):
     assert letter["cause"] == "refused"
 
 
+def test_m5_two_numbers_that_become_each_other_at_once_end_in_one_visit(line):
+    for turn in range(6):
+        one, two = f"V{turn}", f"W{turn}"
+        both(
+            lambda one=one, two=two: line.send(renumber(two, one), partition=1),
+            lambda one=one, two=two: line.send(renumber(one, two, mrn="B"), partition=2),
+        )
+        line.send(adt(visit=one, minute=9), adt(visit=two, minute=9))
+        assert len(line.store.rows("SELECT * FROM admission_aliases")) == turn + 1
+    check(line.store)
+
+
+def test_m5_a_ring_of_visits_is_seen_and_not_walked_for_ever():
+    with pytest.raises(AssertionError, match="never in a ring"):
+        joins.Visits({"1": "2", "2": "1"}).last("1")
+
+
+def test_m5_what_cannot_be_opened_is_not_told_again(line):
+    line.send(adt(visit="V1"), adt(visit="V3"))
+    line.store.run(
+        "UPDATE events SET sealed = jsonb_build_object('visit_number', 'AQ==')"
+        " WHERE stream_id = %s", line.admission("V1"),
+    )  # fmt: skip
+    line.send(renumber("V2", "V1"), renumber("V4", "V3"))
+    [letter] = line.store.rows("SELECT * FROM dead_letters")
+    assert letter["cause"] == "refused"
+    assert set(line.visits()) == {line.admission("V1"), line.admission("V4")}
+
+
 def test_m5_a_message_by_the_old_number_meets_a_joining_at_once(line):
     line.send(adt(visit="V1"))
     for turn in range(6):

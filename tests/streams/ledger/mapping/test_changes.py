@@ -201,3 +201,15 @@ def test_m5_an_account_number_is_a_visits_only_where_there_is_no_other(adt, draf
     assert found["admission.joined"].visit == an("ACC1")
     assert list(drafts(adt("A49", **accounts))) == ["patient.updated"]
     assert list(drafts(adt("A49"))) == ["patient.updated"]
+
+
+def test_patients_and_those_who_give_way_are_bounded_together(adt, mapped):
+    def body(patients, merges):
+        lines = []
+        for n in range(patients):
+            lines += [f"PID|||{n}^^^NORTH^MR"] if n else []
+            lines += [f"MRG|X{n}{m}^^^NORTH^MR" for m in range(merges)]
+        return adt("A40", pv1=False, more=lines)
+
+    assert len(mapped(body(10, 10)).parts) == 100
+    refused(mapped, body(10, 11), "structure")
