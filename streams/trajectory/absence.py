@@ -33,6 +33,11 @@ class Away:
         """Whether the patient has leave."""
         return self._began is not None and self._leave
 
+    @property
+    def at(self) -> Identity | None:
+        """Where the patient is away from the bed; None or UNKNOWN if nobody knows, or in bed."""
+        return identity(self._place)
+
     def read(self, fact: Fact, bed: Identity | None) -> bool:
         """Read a departure, arrival, leave or return; ``bed`` is the patient's.
 
@@ -78,7 +83,8 @@ class Away:
         elif fact.at and fact.at not in (bed, fact.prior, identity(self._place)):
             self._begin(fact, fact.place)  # tracking: PV1-3 is where the patient is now
         else:
-            self._begin(fact, None)
+            # No target at all: a transit, but from a place beside the bed.
+            self._begin(fact, None, transit=fact.at is None or fact.at in (bed, fact.prior))
 
     def _arrive(self, fact: Fact, bed: Identity | None) -> bool:
         temporary = identity(fact.temporary_place)

@@ -5,13 +5,12 @@ new lives; one that finds nothing stays and waits, so that a late original is su
 Each is judged by itself: the same cancellation twice takes back the same facts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from streams.trajectory.facts import (
     ARRIVALS,
     CANCELLED,
-    CLASS_CHANGED,
     DISCHARGE_CANCELLED,
     MOVE_CANCELLED,
     MOVED,
@@ -36,8 +35,9 @@ class Resolved:
     """What stands after the cancellations.
 
     ``standing`` also holds what a cancelled discharge says of the place (rule T7), dated at
-    its report. ``unresolved`` are the event ids of cancellations that take nothing back, and of
-    updates of movements that nobody told us of. ``updates`` are those of past movements.
+    its report. ``cancels`` have the time and place of what they took back, if anything.
+    ``unresolved`` are the event ids of cancellations that take nothing back, and of updates of
+    movements that nobody told us of. ``updates`` are those of past movements.
     """
 
     standing: tuple[Fact, ...]
@@ -68,18 +68,33 @@ def resolve(facts: Sequence[Fact]) -> Resolved:
     nothing = (fact.event_id for fact in cancels if not taken[fact.event_id])
     return Resolved(
         standing=tuple(_standing(taken, clear, stated)),
-        cancels=tuple(cancels),
+        cancels=tuple(_dated(cancels, taken, stated)),
         updates=tuple(fact for fact in updates if fact.movement_historic),
         unresolved=(*nothing, *unknown),
         admission_taken=any(taken[fact.event_id] for fact in cancels if fact.kind == CANCELLED),
     )
 
 
+def _dated(cancels: Iterable[Fact], taken: Taken, stated: Sequence[Fact]) -> Iterator[Fact]:
+    """The cancellations, each with the time and place of what it took back, if it did."""
+    for cancel in cancels:
+        ours = taken[cancel.event_id]
+        if not ours:
+            yield cancel
+            continue
+        for fact in stated:
+            if fact.event_id in ours:
+                place = cancel.place if fact.place is None else fact.place
+                yield replace(
+                    cancel, effective_at=fact.effective_at, place=place, prior_place=fact.place
+                )
+
+
 def _clear(cancels: Iterable[Fact], stated: Sequence[Fact]) -> Taken:
     """What each cancellation takes back, but those of admissions that don't say which."""
     taken: Taken = {}
     named, vague_moves = [], []
-    numbers = {fact.movement_id for fact in stated}
+    numbers = {fact.movement_id for fact in stated if not fact.movement_historic}
     for cancel in cancels:
         if cancel.movement_historic:
             taken[cancel.event_id] = set()  # of the past nothing is cancelled (rule T23)
@@ -144,11 +159,7 @@ def _standing(taken: Taken, clear: Iterable[Fact], stated: Sequence[Fact]) -> li
 
 def _move(cancel: Fact, known: Iterable[Fact]) -> list[Fact]:
     """The moves at the time that an A12 names, to its PV1-6 (T3); one alone by time only."""
-    moves = [
-        fact for fact in known
-        if _at_once(fact, cancel)
-        and (fact.kind == MOVED or (fact.kind == CLASS_CHANGED and fact.at == cancel.prior))
-    ]  # fmt: skip
+    moves = [fact for fact in known if fact.kind == MOVED and _at_once(fact, cancel)]
     named = [fact for fact in moves if cancel.prior in (None, fact.at)]
     return named or (moves if len({fact.at for fact in moves}) == 1 else [])
 

@@ -9,6 +9,7 @@ from streams.trajectory import plans
 from streams.trajectory.cancels import Resolved, resolve
 from streams.trajectory.facts import (
     ARRIVALS,
+    CANCELLED,
     CREATED,
     DELETED,
     JOINED,
@@ -94,7 +95,9 @@ def path(facts: Iterable[Fact]) -> Path:
             return Path(status="deleted", patient_id=owner)
     resolved, plan_facts = _planned(resolve(known), known)
     walked, unmoved = settle(resolved)
-    planned = plans.planned(plan_facts, walked.acts) if plan_facts else _NO_PLANS
+    planned = _NO_PLANS
+    if plan_facts:
+        planned = plans.planned(plan_facts, walked.acts, _cancelled(resolved, known))
     found = Path(
         stays=walked.stays,
         physical=physical(walked.stays, walked.absences),
@@ -141,6 +144,12 @@ def _planned(resolved: Resolved, known: Iterable[Fact]) -> tuple[Resolved, list[
         standing = tuple(fact for fact in resolved.standing if fact not in ahead)
         resolved = replace(resolved, standing=standing)
     return resolved, [*told, *map(plans.as_plan, ahead)]
+
+
+def _cancelled(resolved: Resolved, known: Iterable[Fact]) -> list[Fact]:
+    """The cancellations that took an admission back."""
+    nothing = frozenset(resolved.unresolved)
+    return [fact for fact in known if fact.kind == CANCELLED and fact.event_id not in nothing]
 
 
 def _status(known: Iterable[Fact], resolved: Resolved, walked: Walked, planned: Planned) -> Status:

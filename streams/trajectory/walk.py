@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from streams.trajectory.absence import Away
 from streams.trajectory.facts import (
     ABSENCES,
+    ARRIVAL_CANCELLED,
     CANCELLED,
     CREATED,
     DISCHARGE_CANCELLED,
     DISCHARGED,
     MOVE_CANCELLED,
     MOVES,
+    UNKNOWN,
     Fact,
     Identity,
     Order,
@@ -25,7 +27,19 @@ from streams.trajectory.stays import Absence, Stay, physical
 # move. UCLH Emap claims one second for it, too.
 INFERRED = timedelta(seconds=1)
 
-Act = tuple[datetime, str]  # when, and by which event
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """An admission, move or discharge that took effect ``at`` its time; ``kind`` is the fact's.
+
+    ``place`` is where it puts the patient, None for a discharge.
+    """
+
+    at: datetime
+    event_id: str
+    told_at: datetime
+    kind: str
+    place: Identity | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +71,7 @@ def walk(standing: Sequence[Fact], cancels: Sequence[Fact] = ()) -> Walked:
 
     A stay lasts to the next placement elsewhere or to the discharge. Of placements at one
     instant the last in :attr:`Fact.order` counts. ``cancels`` only keep a place that was
-    taken back from coming again by inference.
+    taken back from coming again by inference; each has the time and place of what it took.
     """
     ordered = sorted(standing, key=_order)
     walker = _Walker(cancels)
@@ -88,7 +102,7 @@ class _Walker:
     """Where the patient is while facts are read in order."""
 
     __slots__ = (
-        "acts", "admitted_at", "arrival", "away", "cancels", "discharged_at",
+        "acts", "admitted_at", "arrival", "away", "beside", "cancels", "discharged_at",
         "here", "is_open", "seen_at", "stays",
     )  # fmt: skip
 
@@ -99,6 +113,7 @@ class _Walker:
         self.stays: list[Stay] = []
         self.arrival: Fact | None = None  # began the stay that goes on
         self.here: Identity | None = None  # where that is
+        self.beside: set[Identity] = set()  # where the patient was away from it until now
         self.is_open: bool | None = None
         self.admitted_at: datetime | None = None
         self.discharged_at: datetime | None = None
@@ -109,9 +124,12 @@ class _Walker:
         was_open = self.is_open
         there = self.here
         placing = []
+        self.beside = {self.away.at} if self.away.at else set()
         for fact in group:
             if fact.kind in ABSENCES:
                 placed = bool(self.is_open) and self.away.read(fact, there)
+                if self.away.at:
+                    self.beside.add(self.away.at)
             else:
                 placed = self._open(fact, was_open)
                 if placed and fact.at != there:
@@ -133,7 +151,7 @@ class _Walker:
         placed = places(fact)
         if fact.kind == CREATED:
             self.admitted_at = self.admitted_at or fact.effective_at
-            self.acts.append((fact.effective_at, fact.event_id))
+            self._act(fact, fact.at)
             self.is_open, self.discharged_at = True, None
         elif placed:
             self.is_open, self.discharged_at = True, None
@@ -145,7 +163,7 @@ class _Walker:
         if not there:
             self._leave(first.effective_at, first.event_id, inferred=False)
         elif there != self.here:
-            self.acts.append((first.effective_at, first.event_id))
+            self._act(first, there)
             self._infer(placing, first)
             self._arrive(first, there)
         self.seen_at = first.effective_at
@@ -154,7 +172,7 @@ class _Walker:
         """End the visit if it is open; a further discharge has no effect (rule T13)."""
         if self.is_open:
             self.away.back(fact)
-            self.acts.append((fact.effective_at, fact.event_id))
+            self._act(fact, None)
             self._leave(fact.effective_at, fact.event_id, inferred=False)
             self.is_open, self.discharged_at = False, fact.effective_at
             self.seen_at = fact.effective_at
@@ -164,6 +182,17 @@ class _Walker:
         if self.arrival is not None:
             self._add(self.arrival, None, None, inferred=False)
         self.away.stay_on()
+
+    def _act(self, fact: Fact, place: Identity | None) -> None:
+        self.acts.append(
+            Act(
+                at=fact.effective_at,
+                event_id=fact.event_id,
+                told_at=fact.told_at,
+                kind=fact.kind,
+                place=place,
+            )
+        )
 
     def _arrive(self, fact: Fact, there: Identity) -> None:
         self._leave(fact.effective_at, fact.event_id, inferred=fact.kind == DISCHARGE_CANCELLED)
@@ -195,7 +224,11 @@ class _Walker:
     def _infer(self, placing: Sequence[Fact], fact: Fact) -> None:
         """Put a stay at PV1-6 before a move from where we didn't have the patient (rule T11)."""
         prior = fact.prior
-        if fact.kind not in MOVES or prior is None or prior == self.here:
+        if fact.kind not in MOVES or prior is None:
+            return
+        if self.here and (within(prior, self.here) or within(self.here, prior)):
+            return
+        if any(within(prior, place) or within(place, prior) for place in self.beside):
             return
         if any(other.at == prior for other in placing) or self._taken_back(fact, prior):
             return
@@ -231,11 +264,18 @@ class _Walker:
             at = cancel.effective_at
             if at > fact.effective_at or (self.seen_at is not None and at <= self.seen_at):
                 continue
-            if cancel.kind == MOVE_CANCELLED and cancel.prior == prior:
+            if cancel.kind in (MOVE_CANCELLED, ARRIVAL_CANCELLED) and cancel.prior == prior:
                 return True
             if cancel.kind == CANCELLED and (self.seen_at is None or cancel.at == prior):
                 return True
         return False
+
+
+def within(place: Identity, whole: Identity) -> bool:
+    """Whether a place lies in the other: it says all that is said of that one, or more."""
+    return place != UNKNOWN and all(
+        not theirs or theirs == ours for ours, theirs in zip(place, whole, strict=True)
+    )
 
 
 def _order(fact: Fact) -> Order:

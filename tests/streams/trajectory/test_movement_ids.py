@@ -1,4 +1,4 @@
-"""Movements by their ids: told twice, told without one before, taken back where classes changed."""
+"""Movements by their ids: told twice, and told without one before."""
 
 from tests.streams.trajectory.test_tracks import found
 from tests.streams.trajectory.visits import adt, movement, shape
@@ -26,12 +26,3 @@ def test_t23_a_cancel_with_an_id_takes_what_was_told_before_the_feed_gave_ids():
     other = found(A01, numbered, cancel)
     assert shape(other.stays) == ["A 08:00-10:00", "B 10:00-"]
     assert other.unresolved == (cancel["event_id"],)
-
-
-def test_t15_an_a12_that_names_time_and_place_takes_back_a_change_of_class():
-    changed = adt("A06", "10:00", "B", prior="A")
-    cancel = adt("A12", "10:00", "A", prior="B", reported="10:20")
-    assert shape(found(A01, changed, cancel).stays) == ["A 08:00-"]
-
-    elsewhere = adt("A12", "10:00", "A", prior="C", reported="10:20")
-    assert shape(found(A01, changed, elsewhere).stays) == ["A 08:00-10:00", "B 10:00-"]
