@@ -188,24 +188,6 @@ def behind(connection: Snapshot, subscription_id: str) -> int:
     return int(row["behind"])
 
 
-def points(
-    connection: Snapshot,
-    admission_id: UUID,
-    *,
-    at: datetime | None = None,
-    known_at: datetime | None = None,
-) -> list[Point]:
-    """A visit's stays in order; those at an instant if given, as known now or at an instant."""
-    conditions, values = _known(known_at)
-    conditions.append("point.admission_id = %(admission)s")
-    if at is not None:
-        conditions.append("point.effective_at <= %(at)s")
-        conditions.append("(point.ended_at IS NULL OR point.ended_at > %(at)s)")
-    statement = SQL(_POINTS).format(SQL(" AND ".join(conditions)))
-    rows = connection.execute(statement, {**values, "admission": admission_id, "at": at})
-    return [_of(Point, row) for row in rows]
-
-
 def trajectory(
     connection: Snapshot, *, track: str | None = None, known_at: datetime | None = None
 ) -> Iterator[Exported]:
@@ -326,11 +308,6 @@ def _of(kind: Any, row: Mapping[str, Any]) -> Any:  # noqa: ANN401  any of the c
     return kind(**{each.name: row[each.name] for each in fields(kind)})
 
 
-_POINTS = """
-SELECT point.* FROM trajectory_points AS point
-WHERE {}
-ORDER BY point.track, point.effective_at, point.point_id
-"""
 _TRAJECTORY = """
 SELECT point.*, event.event_id, event.person_id, event.sealed ->> 'visit_number' AS visit_number
 FROM trajectory_points AS point

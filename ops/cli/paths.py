@@ -84,11 +84,10 @@ def where(
         path = here or queries.path(
             snapshot, admission_id=found, patient_id=patient, known_at=known_at
         )
-        behind = queries.behind(snapshot, PROJECTION.name)
-    _warn(behind)
+        late = behind(snapshot)
     if as_json:
         told = {"admission_id": found, "patient_id": patient, "at": at, "known_at": known_at}
-        shown.json({**told, "behind": behind, "points": here})
+        shown.json({**told, "behind": late, "points": here})
         return
     for point in here:
         click.echo(_said(point, several=patient is not None))
@@ -132,11 +131,10 @@ def timeline(
         found = visits.visit(settings, snapshot, tenant, meant, authority=authority)
         path = queries.path(snapshot, admission_id=found, known_at=known_at)
         happened = queries.timeline(snapshot, found)
-        behind = queries.behind(snapshot, PROJECTION.name)
         clock = tenancy.zone(zone) if zone else _clock(snapshot, tenant)
-    _warn(behind)
+        late = behind(snapshot)
     if as_json:
-        told = {"admission_id": found, "known_at": known_at, "behind": behind}
+        told = {"admission_id": found, "known_at": known_at, "behind": late}
         shown.json({**told, "points": path, "events": happened})
     elif svg is not None:
         picture = Picture.of(path, now=datetime.now(UTC))
@@ -144,6 +142,14 @@ def timeline(
     else:
         shown.out().print(drawn(found, path, zone=clock))
         shown.out().print(_listed(happened, clock))
+
+
+def behind(snapshot: Snapshot) -> int:
+    """How many events the paths are behind; says so: "nobody" is no answer while events wait."""
+    late = queries.behind(snapshot, PROJECTION.name)
+    if late:
+        click.echo(f"wardtrail: paths are {late} events behind (see: wardtrail lag)", err=True)
+    return late
 
 
 def drawn(admission_id: UUID, path: Sequence[Stay], *, zone: tzinfo = UTC) -> Group:
@@ -225,12 +231,6 @@ def _write(file: Path, text: str) -> None:
         return
     file.write_text(text, encoding="utf-8")
     click.echo(f"drawn: {file}", err=True)
-
-
-def _warn(behind: int) -> None:
-    """Say that an answer may be old: "nowhere" is no answer while events wait."""
-    if behind:
-        click.echo(f"wardtrail: paths are {behind} events behind (see: wardtrail lag)", err=True)
 
 
 def _listed(happened: Sequence[Happened], zone: tzinfo) -> Table:

@@ -9,7 +9,7 @@ from uuid import UUID
 import click
 from rich.live import Live
 
-from ops import access
+from ops import access, lanes
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.cli.lagging import totals_table
@@ -30,8 +30,6 @@ WINDOW = 64
 PATHS = 3
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0  # without any progress
-
-PLANNED = "planned"  # a track that the simulator keeps no truth of
 
 _Stay = tuple[str, str, datetime, datetime | None]  # track, place, from, until
 
@@ -110,7 +108,7 @@ def _tell(
     tenant = visits.named(settings, DEMO)
     with visits.reading(settings, tenant) as snapshot:
         paths = {
-            admission: queries.points(snapshot, admission)
+            admission: queries.path(snapshot, admission_id=admission)
             for admission in queries.longest(snapshot, PATHS)
         }
     out = shown.out()
@@ -142,7 +140,7 @@ def _true_paths(settings: Settings, scenario: Scenario, day: Day) -> tuple[int, 
         found: dict[str, set[_Stay]] = defaultdict(set)
         for each in queries.trajectory(snapshot):
             point = each.point
-            if point.track != PLANNED:
+            if point.track != lanes.PLANNED:  # of plans the simulator keeps no truth
                 found[point.admission_id].add(
                     (point.track, point.location, point.effective_at, point.ended_at)
                 )

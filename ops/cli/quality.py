@@ -8,8 +8,8 @@ import click
 from rich.table import Table
 
 from ops.cli import shown, visits
+from ops.cli.paths import behind
 from ops.cli.visits import Instant
-from ops.cli.wards import behind
 from ops.settings import Settings
 from sinks import quality as scores
 from sinks.quality import BedConflict, Scorecard

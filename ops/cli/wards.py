@@ -7,12 +7,11 @@ import click
 from rich.table import Table
 
 from ops.cli import shown, visits
+from ops.cli.paths import behind
 from ops.cli.visits import Instant
 from ops.settings import Settings
 from sinks import queries
-from sinks.queries import Snapshot
 from sinks.questions import Contact, Level, Seen, Track
-from streams.trajectory import PROJECTION
 
 
 @click.command()
@@ -97,14 +96,6 @@ def contacts(
         click.echo(f"nobody shared a {level} with admission {visit}")
         return
     shown.out().print(_met(found, datetime.now(UTC)))
-
-
-def behind(snapshot: Snapshot) -> int:
-    """How many events the paths are behind; says so: "nobody" is no answer while events wait."""
-    late = queries.behind(snapshot, PROJECTION.name)
-    if late:
-        click.echo(f"wardtrail: paths are {late} events behind (see: wardtrail lag)", err=True)
-    return late
 
 
 def _ward(found: list[Seen]) -> Table:

@@ -8,8 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from ops.stack.state import read
 from producers.client import send
@@ -19,6 +18,7 @@ from schemas import identity
 from schemas.codec import Codec, Ids
 from schemas.identity import Identifier
 from schemas.topics import HL7V2, RECORD_BYTES_MAX
+from tests import topics
 
 pytestmark = pytest.mark.stack
 
@@ -28,12 +28,13 @@ def run(test):
 
 
 def make_topic(bootstrap_servers, name, partitions=4):
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    config = {"max.message.bytes": str(RECORD_BYTES_MAX)}
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config)
-    made = admin.create_topics([topic])[name]
-    if made.exception(timeout=30) and "TOPIC_ALREADY_EXISTS" not in str(made.exception()):
-        made.result()
+    try:
+        topics.make_topic(
+            bootstrap_servers, name, partitions, {"max.message.bytes": str(RECORD_BYTES_MAX)}
+        )
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
 
 
 def await_stopped(pid):

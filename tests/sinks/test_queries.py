@@ -94,9 +94,9 @@ def test_a_visit_is_where_the_newest_revision_says(line: Line) -> None:
         effective_at=START + HOUR, known_from=START + HOUR,
     )  # fmt: skip
     with queries.as_tenant(line.app, OURS) as snapshot:
-        path = queries.points(snapshot, admission)
-        then = queries.points(snapshot, admission, at=START + HOUR)
-        known = queries.points(snapshot, admission, known_at=START + HOUR / 2)
+        path = queries.path(snapshot, admission_id=admission)
+        then = queries.where(snapshot, admission_id=admission, at=START + HOUR)
+        known = queries.path(snapshot, admission_id=admission, known_at=START + HOUR / 2)
 
     assert [each.location for each in path] == ["ED^1^A", "ICU^2^B"]
     assert [each.location for each in then] == ["ICU^2^B"]
@@ -108,8 +108,8 @@ def test_a_retracted_point_is_no_stay_but_was_one(line: Line) -> None:
     add_point(line, admission, point_id=point, known_to=START + HOUR)
     add_point(line, admission, point_id=point, known_from=START + HOUR, retracted_at=START + HOUR)
     with queries.as_tenant(line.app, OURS) as snapshot:
-        assert queries.points(snapshot, admission) == []
-        assert len(queries.points(snapshot, admission, known_at=START)) == 1
+        assert queries.path(snapshot, admission_id=admission) == []
+        assert len(queries.path(snapshot, admission_id=admission, known_at=START)) == 1
 
 
 def test_a_tenant_sees_no_other_tenants_rows(line: Line) -> None:
@@ -120,7 +120,7 @@ def test_a_tenant_sees_no_other_tenants_rows(line: Line) -> None:
         partition=0, version=1, recorded_at=START,
     )  # fmt: skip
     with queries.as_tenant(line.app, OURS) as snapshot:
-        assert queries.points(snapshot, admission) == []
+        assert queries.path(snapshot, admission_id=admission) == []
         assert list(queries.trajectory(snapshot)) == []
         assert queries.visits(snapshot, [admission]) == []
         assert queries.longest(snapshot, 5) == []

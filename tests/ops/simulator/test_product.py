@@ -1,43 +1,20 @@
 """Mapping and path find the busy hospital's truth on both tracks, whatever the order."""
 
 from collections import defaultdict
-from uuid import uuid4
 
 import pytest
 
 from ops.simulator import Message, Scenario, days_for, disordered, several, simulate
-from schemas.feeds import Feed
-from streams.ledger.mapping.facts import Facts
-from streams.ledger.mapping.hl7v2 import map_message
-from streams.trajectory.facts import Fact
 from streams.trajectory.path import path
+from tests.chaos.paths import facts
 
 
 def found(messages: tuple[Message, ...], scenario: Scenario) -> tuple[dict, dict]:
     """The stays by visit and track that mapping and path make of messages in this order."""
-    feed = Feed(
-        feed_id=uuid4(), tenant_id=uuid4(), name="simulator", zone=scenario.zone,
-        authority=scenario.authority,
-    )  # fmt: skip
-    facts = defaultdict(list)
-    for number, message in enumerate(messages):
-        read = map_message(message.body, feed, received_at=message.at)
-        assert isinstance(read, Facts)
-        for part in read.parts:
-            for draft in part.drafts:
-                visit = draft.visit or part.claim.visit
-                if draft.role == "visit" and visit is not None:
-                    event = {
-                        "event_id": f"{number:08d}-{draft.ordinal}",
-                        "event_type": draft.event_type, "occurred_at": draft.occurred.micros,
-                        "occurred_field": draft.occurred_field,
-                        "data": {**draft.data, "patient_id": part.claim.identifiers[0].value},
-                    }  # fmt: skip
-                    facts[visit.value].append(Fact.of_event(event))
-    paths = {visit: path(theirs) for visit, theirs in facts.items()}
+    visits = {visit: path(told) for visit, told in facts(messages, scenario).items()}
     return (
-        {visit: stays(found.stays) for visit, found in paths.items() if found.stays},
-        {visit: stays(found.physical) for visit, found in paths.items() if found.physical},
+        {visit: stays(found.stays) for visit, found in visits.items() if found.stays},
+        {visit: stays(found.physical) for visit, found in visits.items() if found.physical},
     )
 
 
