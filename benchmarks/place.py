@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import psycopg
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -25,6 +26,7 @@ from sinks.database import Database
 from streams.log import FETCH
 
 PARTITIONS = 4
+SEGMENTS = 30  # of 16 MiB: what min_wal_size keeps
 CHILD_SECONDS = 180.0
 REPLY_SECONDS = 20.0
 ROOT = Path(__file__).parent.parent
@@ -97,6 +99,18 @@ class Place:
         with closing(self.database(other)) as database:
             deploy.make_demo(other, database)
         return other
+
+    def recycle(self, settings: Settings) -> None:
+        """Write and checkpoint segments of the WAL, as a server has them that has run for a while.
+
+        A segment that must be made stalls the commit that needs it, whoever's it is.
+        """
+        with psycopg.connect(access.admin_url(settings), autocommit=True) as connection:
+            for _ in range(SEGMENTS):
+                connection.execute(
+                    "SELECT pg_logical_emit_message(false, 'wardtrail', repeat('x', 1 << 24))"
+                )
+            connection.execute("CHECKPOINT")
 
     def new_topic(self, name: str) -> str:
         """A topic with a name of its own."""

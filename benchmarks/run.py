@@ -4,7 +4,6 @@ run.py [--quick] [--only NAME]...
 """
 
 import argparse
-import gc
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from rich.table import Table
 from benchmarks import intake, questions, sink, stages, transport, whole
 from benchmarks.figures import Figure, Machine, machine, short, store
 from benchmarks.place import FULL, QUICK, Place, Size, opened
-from streams.app import COLLECT_AFTER
+from streams.app import collect_seldom
 
 RESULTS = Path(__file__).parent / "results.json"
 Benchmark = Callable[[Place, Size], list[Figure]]
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     console = Console(stderr=True)
     began = monotonic()
-    gc.set_threshold(COLLECT_AFTER)  # as workers have it; both ways are measured with it
+    collect_seldom()  # as workers do; both ways are measured with it
     figures: list[Figure] = []
     with opened() as place:
         for name in chosen.only or BENCHMARKS:

@@ -45,7 +45,7 @@ def write(connection: Connection[Loaded], changes: Iterable[Change]) -> int:
 def copy(connection: Connection[Loaded], table: Table, rows: Sequence[Row]) -> None:
     """COPY rows into the session's temporary table, which is empty before and after."""
     connection.execute(_stage(table))
-    connection.execute(SQL("TRUNCATE {}").format(_staged(table)))
+    connection.execute(SQL("DELETE FROM {}").format(_staged(table)))  # TRUNCATE makes a new file
     names, json = columns(table), _json(table)
     statement = SQL("COPY {} ({}) FROM STDIN").format(
         _staged(table), SQL(", ").join(map(Identifier, names))

@@ -276,7 +276,7 @@ def run(apps: Sequence[App], *, loglevel: str = "WARNING") -> int:
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(one_line)
-    gc.set_threshold(COLLECT_AFTER)
+    collect_seldom()
     worker = Worker(*apps, quiet=True, loglevel=loglevel, override_logging=False)
     worker.spinner = None
     for app in apps:
@@ -290,6 +290,13 @@ def run(apps: Sequence[App], *, loglevel: str = "WARNING") -> int:
         reason = broken[0] if broken else worker.crash_reason or end.__context__
         logger.critical("worker stopped: %s", describe(reason))
     return 1
+
+
+def collect_seldom() -> None:
+    """Let the collector look seldom, and never at what was loaded: batches make no cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
 
 
 def one_line(record: logging.LogRecord) -> bool:

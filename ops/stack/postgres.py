@@ -25,6 +25,7 @@ SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "wal_level": "replica",
+    "min_wal_size": "512MB",  # a new segment costs a commit 50 ms, one used again nothing
     "max_wal_size": "1GB",
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",

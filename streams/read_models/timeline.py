@@ -73,10 +73,11 @@ _DETAILS = (
 
 def fold(events: Sequence[Event], rows: Rows) -> list[Change]:  # noqa: ARG001  loads nothing
     """One row per event, as it was reported: what was taken back stays on the line."""
-    return [Append(timeline_events, _row(event)) for event in events]
+    return [Append(timeline_events, row(event)) for event in events]
 
 
-def _row(event: Event) -> dict[str, Any]:
+def row(event: Event) -> dict[str, Any]:
+    """The event's line: a row of ``timeline_events``."""
     return {
         "id": event["event_id"],
         "tenant_id": event["tenant_id"],
