@@ -56,7 +56,7 @@ def run(place: Place, size: Size) -> list[Figure]:
     return figures
 
 
-def _put(events: Sequence[Event], rows: Rows) -> Sequence[Change]:  # noqa: ARG001  loads nothing
+def _put(events: Sequence[Event], rows: Rows) -> list[Change]:  # noqa: ARG001  loads nothing
     """The timeline's rows as changes of rows that may stand."""
     return [Put(timeline_events, timeline.row(event)) for event in events]
 
@@ -150,9 +150,9 @@ def _compare(
         database=database, projection=projection, settings=settings,
         held=hold(place, settings, database, projection.name),
     )  # fmt: skip
-    ids: list[str | None] = [None] * count
-    its: list[str | None] = [None] * count
-    bare = Bare.open(place.url(settings), timeline.timeline_events)
+    ids: Sequence[str | None] = [None] * count
+    its: Sequence[str | None] = [None] * count
+    bare = Bare.open(place.url(settings), timeline_events)
     if name == "changed":
         ids, its = [[str(uuid.uuid4()) for _ in range(count)] for _ in range(2)]
 
