@@ -10,7 +10,7 @@ from typing import Any
 import cavro
 import fastavro
 
-from schemas import events, topics
+from schemas import commands, events, topics
 
 Schema = str | list[Any] | dict[str, Any]  # as JSON gives it
 
@@ -66,10 +66,10 @@ def prepared(full: dict[str, Any]) -> Mapping[str, Any]:
 
 @cache
 def subjects() -> Mapping[str, str]:
-    """Registry subject → record, for every record of every topic."""
+    """Registry subject → record, for every record of every topic and those inside them."""
     found = {}
     for topic in topics.TOPICS.values():
-        for record in topic.records:
+        for record in (*topic.records, *topic.inner):
             subject = topic.subject(record)
             assert subject not in found, f"two records under one subject: {subject}"
             found[subject] = record
@@ -102,12 +102,24 @@ def _compose(record: str) -> dict[str, Any]:
         envelope["doc"] = data["doc"]
         envelope["fields"].append({"name": "data", "type": data})
         return envelope
+    if namespace == commands.NAMESPACE:
+        return _command(record)
     for topic in topics.TOPICS.values():
         if record in topic.records:
             loaded = _load(AVRO / f"{topic.name}.avsc")
             assert f"{loaded['namespace']}.{loaded['name']}" == record, f"misnamed: {record}"
             return loaded
     raise KeyError(f"no topic carries the record: {record}")
+
+
+def _command(record: str) -> dict[str, Any]:
+    """The data of a command type: its own contract, as it stands."""
+    for declared in commands.TYPES.values():
+        if declared.full_record == record:
+            loaded = _load(AVRO / "commands" / f"{declared.name}.avsc")
+            assert f"{loaded['namespace']}.{loaded['name']}" == record, f"misnamed: {record}"
+            return loaded
+    raise KeyError(f"no command type carries the record: {record}")
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -52,6 +52,95 @@ class EventType:
 
 _VISIT = ("visit_number",)
 
+_WORK = (
+    EventType(
+        name="department.created", stream_type="department", record="DepartmentCreated",
+        sealed=("name",),
+    ),
+    EventType(
+        name="department.updated", stream_type="department", record="DepartmentUpdated",
+        sealed=("name",),
+    ),
+    EventType(
+        name="department.deactivated", stream_type="department", record="DepartmentDeactivated"
+    ),
+    EventType(
+        name="user.created", stream_type="user", record="UserCreated", sealed=("name", "email")
+    ),
+    EventType(
+        name="user.updated", stream_type="user", record="UserUpdated", sealed=("name", "email")
+    ),
+    EventType(name="user.deactivated", stream_type="user", record="UserDeactivated"),
+    EventType(
+        name="user.emr_linked", stream_type="user", record="UserEmrLinked", sealed=("identity",)
+    ),
+    EventType(name="user.emr_unlinked", stream_type="user", record="UserEmrUnlinked"),
+    EventType(name="shift.scheduled", stream_type="shift", record="ShiftScheduled"),
+    EventType(name="shift.assigned", stream_type="shift", record="ShiftAssigned"),
+    EventType(name="shift.unassigned", stream_type="shift", record="ShiftUnassigned"),
+    EventType(name="shift.cancelled", stream_type="shift", record="ShiftCancelled"),
+    *(
+        EventType(name=f"task.{name}", stream_type="task", record=record, sealed=sealed)
+        for name, record, sealed in (
+            ("created", "TaskCreated", ("title", "description")),
+            ("edited", "TaskEdited", ("title", "description")),
+            ("assigned", "TaskAssigned", ()),
+            ("started", "TaskStarted", ()),
+            ("completed", "TaskCompleted", ()),
+            ("cancelled", "TaskCancelled", ("reason",)),
+            ("resolved", "TaskResolved", ("title", "description")),
+        )
+    ),
+    *(
+        EventType(name=f"handover.{name}", stream_type="handover", record=record, sealed=sealed)
+        for name, record, sealed in (
+            ("initiated", "HandoverInitiated", ("summary",)),
+            ("edited", "HandoverEdited", ("summary",)),
+            ("accepted", "HandoverAccepted", ()),
+            ("cancelled", "HandoverCancelled", ("reason",)),
+            ("resolved", "HandoverResolved", ("summary",)),
+        )
+    ),
+)  # fmt: skip
+
+_VERIFICATION = (
+    EventType(
+        name="verification_rule.defined", stream_type="verification_rule",
+        record="VerificationRuleDefined",
+    ),
+    EventType(
+        name="verification_rule.retired", stream_type="verification_rule",
+        record="VerificationRuleRetired",
+    ),
+    EventType(
+        name="verification.decided", stream_type="verification",
+        record="VerificationDecided", sealed=("reason",),
+    ),
+    EventType(
+        name="verification.resolved", stream_type="verification",
+        record="VerificationResolved", sealed=("reason",),
+    ),
+)  # fmt: skip
+
+_FLIGHTPLAN = tuple(
+    EventType(name=f"flightplan.{name}", stream_type="flightplan", record=record, sealed=sealed)
+    for name, record, sealed in (
+        ("created", "FlightplanCreated", ("title",)),
+        ("activated", "FlightplanActivated", ()),
+        ("completed", "FlightplanCompleted", ()),
+        ("goal_added", "FlightplanGoalAdded", ("name",)),
+        ("goal_achieved", "FlightplanGoalAchieved", ()),
+        ("task_added", "FlightplanTaskAdded", ("name",)),
+        ("task_completed", "FlightplanTaskCompleted", ()),
+        ("milestone_added", "FlightplanMilestoneAdded", ("name",)),
+        ("milestone_completed", "FlightplanMilestoneCompleted", ()),
+        ("milestone_rescheduled", "FlightplanMilestoneRescheduled", ()),
+        ("risk_set", "FlightplanRiskSet", ()),
+        ("alert_raised", "FlightplanAlertRaised", ("text",)),
+        ("alert_cleared", "FlightplanAlertCleared", ()),
+    )
+)
+
 TYPES: Mapping[str, EventType] = {
     declared.name: declared
     for declared in (
@@ -92,8 +181,16 @@ TYPES: Mapping[str, EventType] = {
                 "movement_updated": "AdmissionMovementUpdated",
                 "deleted": "AdmissionDeleted",
                 "patient_changed": "AdmissionPatientChanged",
+                "encounter_stated": "AdmissionEncounterStated",
             }.items()
         ),
         EventType(name="admission.joined", stream_type="admission", record="AdmissionJoined"),
+        EventType(
+            name="evidence.recorded", stream_type="evidence",
+            record="EvidenceRecorded", sealed=("value", "number"),
+        ),
+        *_WORK,
+        *_VERIFICATION,
+        *_FLIGHTPLAN,
     )
 }  # fmt: skip

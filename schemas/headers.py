@@ -11,6 +11,8 @@ Headers = list[tuple[str, bytes]]
 CONTENT_TYPE = b"application/avro"
 RAW_TYPE = "emr.hl7v2.received"
 POINT_TYPE = "trajectory.point.changed"
+RESULT_TYPE = "app.command.decided"
+VERIFICATION_TYPE = "verification.result.changed"
 
 
 def for_event(event: Event) -> Headers:
@@ -64,6 +66,22 @@ def for_command(command: Mapping[str, Any]) -> Headers:
     )
 
 
+def for_result(result: Mapping[str, Any]) -> Headers:
+    """Headers of what became of a command, which has one result only."""
+    return _cloud_event(
+        id=f"{result['command_id']}/result",
+        source=f"urn:tenant:{result['tenant_id']}:processor:ledger",
+        type=RESULT_TYPE,
+        tenant=result["tenant_id"],
+        at=result["recorded_at"],
+        recorded_at=result["recorded_at"],
+        subject=f"{result['stream_type']}/{result['stream_id']}",
+        correlation=result["command_id"],
+        causation=result["command_id"],
+        trace=None,
+    )
+
+
 def for_point(point: Mapping[str, Any]) -> Headers:
     """Headers of a trajectory point; a revision has its own id, so that none looks repeated."""
     cause = point["end_event_id"] or point["start_event_id"]
@@ -77,6 +95,22 @@ def for_point(point: Mapping[str, Any]) -> Headers:
         subject=f"admission/{point['admission_id']}",
         correlation=point["point_id"],
         causation=cause,
+        trace=None,
+    )
+
+
+def for_verification(result: Mapping[str, Any]) -> Headers:
+    """Headers of what is known of a task, as of one revision."""
+    return _cloud_event(
+        id=f"{result['task_id']}/{result['revision']}",
+        source=f"urn:tenant:{result['tenant_id']}:processor:verification",
+        type=VERIFICATION_TYPE,
+        tenant=result["tenant_id"],
+        at=result["judged_at"],
+        recorded_at=result["judged_at"],
+        subject=f"task/{result['task_id']}",
+        correlation=result["task_id"],
+        causation=result["result_id"],
         trace=None,
     )
 

@@ -63,6 +63,16 @@ def movement(identity_key: bytes, number: Identifier) -> UUID:
     return keyed(identity_key, "movement", number.authority, normal(number.value))
 
 
+def order(identity_key: bytes, number: Identifier) -> UUID:
+    """The id of an order: the placer's number, else the filler's, with its authority."""
+    return keyed(identity_key, "order", number.authority, normal(number.value))
+
+
+def evidence(identity_key: bytes, *parts: str) -> UUID:
+    """The id of what a result or an administration tells of, by the parts of its name."""
+    return keyed(identity_key, "evidence", *parts)
+
+
 def staff(identity_key: bytes, authority: str, value: str) -> UUID:
     """The id of a member of staff, so that no name travels in clear."""
     return keyed(identity_key, "staff", authority, normal(value))
@@ -81,6 +91,11 @@ def control(identity_key: bytes, feed_id: UUID, control_id: str) -> UUID:
 def event(message_id: UUID, event_type: str, ordinal: int, role: str) -> UUID:
     """An event's id: the message, the event type, ordinal of its segment, its role in there."""
     return uuid5(EVENTS, f"{message_id}/{event_type}/{ordinal}/{role}")
+
+
+def app_feed(tenant_id: UUID) -> UUID:
+    """The id of a tenant's feed of app commands, which it has without being asked."""
+    return uuid5(EVENTS, f"{tenant_id}/app")
 
 
 def normal(value: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas import events
+from schemas import commands, events
 
 PARTITIONS = 12  # the default of every topic; fixed per topic version
 RECORD_BYTES_MAX = (
@@ -15,7 +15,10 @@ FOREVER_MS = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """A keyed log. The name ends in the contract's version; ``records`` are full Avro names."""
+    """A keyed log. The name ends in the contract's version; ``records`` are full Avro names.
+
+    ``inner`` are records that travel sealed inside the topic's own, under schemas of their own.
+    """
 
     name: str
     records: tuple[str, ...]
@@ -24,12 +27,15 @@ class Topic:
     consumers: tuple[str, ...]
     retention_ms: int
     by_record: bool = False  # TopicRecordNameStrategy: many record types in one order
+    inner: tuple[str, ...] = ()
     cleanup_policy: str = "delete"
     min_insync_replicas: int = 1
 
     def subject(self, record: str) -> str:
         """The registry's subject for a record of this topic."""
-        return f"{self.name}-{record}" if self.by_record else f"{self.name}-value"
+        if self.by_record or record in self.inner:
+            return f"{self.name}-{record}"
+        return f"{self.name}-value"
 
 
 HL7V2 = Topic(
@@ -47,13 +53,22 @@ COMMANDS = Topic(
     owner="producers",
     consumers=("ledger",),
     retention_ms=7 * DAY_MS,
+    inner=tuple(declared.full_record for declared in commands.TYPES.values()),
+)
+COMMAND_RESULTS = Topic(
+    name="app.command-results.v1",
+    records=("wardtrail.commands.CommandResult",),
+    key="stream_id",
+    owner="ledger",
+    consumers=(),
+    retention_ms=7 * DAY_MS,
 )
 EVENTS = Topic(
     name="clinical.events.v1",
     records=tuple(f"wardtrail.events.{declared.record}" for declared in events.TYPES.values()),
     key="stream_id",
     owner="ledger",
-    consumers=("read-models", "trajectory"),
+    consumers=("read-models", "trajectory", "verification"),
     retention_ms=30 * DAY_MS,
     by_record=True,
 )
@@ -65,7 +80,16 @@ POINTS = Topic(
     consumers=(),
     retention_ms=30 * DAY_MS,
 )
+VERIFICATIONS = Topic(
+    name="verification.results.v1",
+    records=("wardtrail.verification.VerificationResult",),
+    key="task_id",
+    owner="verification",
+    consumers=(),
+    retention_ms=30 * DAY_MS,
+)
 
 TOPICS: Mapping[str, Topic] = {
-    declared.name: declared for declared in (HL7V2, COMMANDS, EVENTS, POINTS)
+    declared.name: declared
+    for declared in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS)
 }

@@ -137,8 +137,13 @@ def test_a_record_outside_the_catalogue_is_a_key_error(record):
 def test_subjects_follow_each_topics_naming():
     subjects = catalogue.subjects()
     assert set(subjects.values()) == {
-        record for topic in topics.TOPICS.values() for record in topic.records
+        record
+        for topic in topics.TOPICS.values()
+        for record in (*topic.records, *topic.inner)
     }
+    for record in topics.COMMANDS.inner:
+        assert subjects[f"app.commands.v1-{record}"] == record
+    assert subjects["app.commands.v1-value"] == "wardtrail.commands.Command"
     for record in topics.EVENTS.records:
         assert subjects[f"clinical.events.v1-{record}"] == record
     assert subjects["emr.hl7v2.v1-value"] == "wardtrail.raw.Hl7v2Message"

@@ -19,6 +19,7 @@ BAD = [(record, name, example) for record in RECORDS for name, example in exampl
 LOCATION_CHANGED = "wardtrail.events.AdmissionLocationChanged"
 RAW = "wardtrail.raw.Hl7v2Message"
 SECRET = "Geheimrat"
+OLDER = 60_001  # an id of none of the newest
 
 
 def named(parameter):
@@ -171,7 +172,7 @@ def older_location_changed():
 
 def test_what_an_older_schema_wrote_is_read_by_the_newest():
     text = json.dumps(older_location_changed())
-    writer = Writer(schema_id=77, record=LOCATION_CHANGED, text=text)
+    writer = Writer(schema_id=OLDER, record=LOCATION_CHANGED, text=text)
     ids = Ids(newest=Ids.in_order().newest, older=(writer,))
     value = dict(examples.good(LOCATION_CHANGED))["full"]
     data = {**value["data"], "gone": "x"}
@@ -180,7 +181,7 @@ def test_what_an_older_schema_wrote_is_read_by_the_newest():
     codec.fastavro.schemaless_writer(
         body, catalogue.prepared(older_location_changed()), {**value, "data": data}
     )
-    wire = bytes([0, 0, 0, 0, 77]) + body.getvalue()
+    wire = OLDER.to_bytes(5, "big") + body.getvalue()
     expected = {**value, "data": {**value["data"], "attending_id": None}}
     assert Codec(ids).decode(wire) == (LOCATION_CHANGED, expected)
     for length in range(5, len(wire)):  # also inside the field that is skipped
@@ -194,16 +195,16 @@ def test_what_an_older_schema_wrote_is_read_by_the_newest():
 def test_an_unsafe_older_schema_is_never_decoded_by():
     unsafe = older_location_changed()
     unsafe["fields"].append({"name": "nothing", "type": {"type": "array", "items": "null"}})
-    writer = Writer(schema_id=77, record=LOCATION_CHANGED, text=json.dumps(unsafe))
+    writer = Writer(schema_id=OLDER, record=LOCATION_CHANGED, text=json.dumps(unsafe))
     built = Codec(Ids(newest=Ids.in_order().newest, older=(writer,)))
-    assert 77 not in built.known()
+    assert OLDER not in built.known()
     with pytest.raises(Undecodable) as refused:
-        built.decode(bytes([0, 0, 0, 0, 77, 0]))
+        built.decode(OLDER.to_bytes(5, "big") + b"\0")
     assert refused.value.cause == "schema_id"
 
 
 def test_ids_come_back_from_where_they_were_stored():
-    writer = Writer(schema_id=77, record=RAW, text=catalogue.text(RAW))
+    writer = Writer(schema_id=OLDER, record=RAW, text=catalogue.text(RAW))
     ids = Ids(newest=Ids.in_order().newest, older=(writer,))
     assert Ids.loads(ids.dumps()) == ids
 

@@ -10,7 +10,7 @@ from schemas.registry import RegistryAway
 
 RECORD = "wardtrail.trajectory.TrajectoryPoint"
 FIRST = Ids.in_order()
-SECOND = Ids(newest={record: number + 100 for record, number in FIRST.newest.items()})
+SECOND = Ids(newest={record: number + 1_000 for record, number in FIRST.newest.items()})
 VALUE = next(iter(examples.good(RECORD)))[1]
 NEWER = Codec(SECOND).encode(RECORD, VALUE)
 

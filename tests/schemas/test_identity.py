@@ -20,6 +20,8 @@ def made(key, identifier=MRN):
         "lookup": uuid.UUID(bytes=identity.lookup(key, identifier)),
         "admission": identity.admission(key, identifier),
         "movement": identity.movement(key, identifier),
+        "order": identity.order(key, identifier),
+        "evidence": identity.evidence(key, identifier.authority, identifier.value),
         "staff": identity.staff(key, identifier.authority, identifier.value),
         "message": identity.message(key, FEED, identifier.value, b"content"),
     }

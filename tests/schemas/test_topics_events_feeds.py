@@ -6,10 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from schemas import events, topics
+from schemas import commands, events, topics
 from schemas.feeds import Feed
 
 TOPICS = topics.TOPICS.values()
+TOLD = {"patient", "admission", "evidence"}  # of what is told by feeds; the others are asked for
+ASKED = {declared.stream_type for declared in commands.TYPES.values()}
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
@@ -42,11 +44,26 @@ def test_subjects_are_by_record_only_where_one_topic_carries_many():
     assert topics.HL7V2.subject("a.B") == "emr.hl7v2.v1-value"
 
 
+STREAMS = {
+    "admission",
+    "department",
+    "evidence",
+    "flightplan",
+    "handover",
+    "patient",
+    "shift",
+    "task",
+    "user",
+    "verification",
+    "verification_rule",
+}
+
+
 @pytest.mark.parametrize("kind", events.TYPES.values(), ids=lambda kind: kind.name)
 def test_every_event_type_is_named_after_a_thing_and_what_happened_to_it(kind):
     assert events.TYPES[kind.name] is kind
-    assert re.fullmatch(r"[a-z]+\.[a-z_]+", kind.name)
-    assert kind.stream_type in {"patient", "admission"}
+    assert re.fullmatch(r"[a-z_]+\.[a-z_]+", kind.name)
+    assert kind.stream_type in STREAMS
     words = re.split(r"[._]", kind.name)
     assert kind.record == "".join(word.capitalize() for word in words)
     assert kind.schema_version >= 1

@@ -1,0 +1,178 @@
+"""The commands: their types, the stream that each asks something of, the record that each carries.
+
+The schema of a type's data is ``schemas/avro/commands/NAME.avsc``: ids are strings of logical
+type uuid, instants longs of logical type timestamp-micros, what may be left out is nullable
+with the default null. It travels sealed, as the field ``data`` of ``app.commands.v1``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NAMESPACE = "wardtrail.commands.data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandType:
+    """One type of command: name, stream type, data record, schema version.
+
+    ``creates``: it makes its stream, and is refused where that stands; all others are refused
+    where it doesn't, but for one that ``founds``: that may be the first of its stream, or not.
+    ``sealed`` are the fields of the data that become sealed fields of events; under the person
+    that the field ``person`` names, else under the stream's own id.
+    ``references`` are fields whose id, or each of whose ids, must name a stream of the tenant, of
+    the type given.
+    """
+
+    name: str
+    stream_type: str
+    record: str
+    schema_version: int = 1
+    creates: bool = False
+    founds: bool = False
+    sealed: tuple[str, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
+    person: str | None = None
+
+    @property
+    def full_record(self) -> str:
+        """The data's full Avro name."""
+        return f"{NAMESPACE}.{self.record}"
+
+
+_WORK: tuple[CommandType, ...] = (
+    CommandType(
+        name="department.create", stream_type="department", record="DepartmentCreate",
+        creates=True, sealed=("name",),
+    ),
+    CommandType(
+        name="department.update", stream_type="department", record="DepartmentUpdate",
+        sealed=("name",),
+    ),
+    CommandType(
+        name="department.deactivate", stream_type="department", record="DepartmentDeactivate"
+    ),
+    CommandType(
+        name="user.create", stream_type="user", record="UserCreate", creates=True,
+        sealed=("name", "email"), references={"department_ids": "department"},
+    ),
+    CommandType(
+        name="user.update", stream_type="user", record="UserUpdate",
+        sealed=("name", "email"), references={"department_ids": "department"},
+    ),
+    CommandType(name="user.deactivate", stream_type="user", record="UserDeactivate"),
+    CommandType(
+        name="user.link_emr", stream_type="user", record="UserLinkEmr", sealed=("identity",)
+    ),
+    CommandType(name="user.unlink_emr", stream_type="user", record="UserUnlinkEmr"),
+    CommandType(
+        name="shift.schedule", stream_type="shift", record="ShiftSchedule", creates=True,
+        references={"department_id": "department", "supervisor_id": "user"},
+    ),
+    CommandType(
+        name="shift.assign", stream_type="shift", record="ShiftAssign",
+        references={"user_id": "user"},
+    ),
+    CommandType(name="shift.unassign", stream_type="shift", record="ShiftUnassign"),
+    CommandType(name="shift.cancel", stream_type="shift", record="ShiftCancel"),
+    CommandType(
+        name="task.create", stream_type="task", record="TaskCreate", creates=True,
+        sealed=("title", "description"), person="patient_id",
+        references={
+            "patient_id": "patient", "admission_id": "admission", "department_id": "department",
+            "shift_id": "shift", "assigned_to": "user", "rule_id": "verification_rule",
+        },
+    ),
+    CommandType(
+        name="task.edit", stream_type="task", record="TaskEdit",
+        sealed=("title", "description"), references={"shift_id": "shift"},
+    ),
+    CommandType(
+        name="task.assign", stream_type="task", record="TaskAssign",
+        references={"assigned_to": "user"},
+    ),
+    CommandType(name="task.start", stream_type="task", record="TaskStart"),
+    CommandType(name="task.complete", stream_type="task", record="TaskComplete"),
+    CommandType(name="task.cancel", stream_type="task", record="TaskCancel", sealed=("reason",)),
+    CommandType(
+        name="task.resolve", stream_type="task", record="TaskResolve",
+        sealed=("title", "description"),
+        references={"shift_id": "shift", "assigned_to": "user"},
+    ),
+    CommandType(
+        name="handover.initiate", stream_type="handover", record="HandoverInitiate", creates=True,
+        sealed=("summary",), person="patient_id",
+        references={
+            "from_shift_id": "shift", "to_shift_id": "shift", "department_id": "department",
+            "patient_id": "patient", "task_ids": "task",
+        },
+    ),
+    CommandType(
+        name="handover.edit", stream_type="handover", record="HandoverEdit",
+        sealed=("summary",), references={"task_ids": "task"},
+    ),
+    CommandType(name="handover.accept", stream_type="handover", record="HandoverAccept"),
+    CommandType(
+        name="handover.cancel", stream_type="handover", record="HandoverCancel",
+        sealed=("reason",),
+    ),
+    CommandType(
+        name="handover.resolve", stream_type="handover", record="HandoverResolve",
+        sealed=("summary",), references={"task_ids": "task"},
+    ),
+)  # fmt: skip
+
+_VERIFICATION: tuple[CommandType, ...] = (
+    CommandType(
+        name="verification_rule.define", stream_type="verification_rule",
+        record="VerificationRuleDefine", creates=True,
+    ),
+    CommandType(
+        name="verification_rule.revise", stream_type="verification_rule",
+        record="VerificationRuleRevise",
+    ),
+    CommandType(
+        name="verification_rule.retire", stream_type="verification_rule",
+        record="VerificationRuleRetire",
+    ),
+    CommandType(
+        name="verification.decide", stream_type="verification", record="VerificationDecide",
+        founds=True, sealed=("reason",), person="patient_id",
+        references={"patient_id": "patient", "task_id": "task"},
+    ),
+    CommandType(
+        name="verification.resolve", stream_type="verification", record="VerificationResolve",
+        founds=True, sealed=("reason",), person="patient_id",
+        references={"patient_id": "patient", "task_id": "task"},
+    ),
+)  # fmt: skip
+
+_FLIGHTPLAN: tuple[CommandType, ...] = (
+    CommandType(
+        name="flightplan.create", stream_type="flightplan", record="FlightplanCreate",
+        creates=True, sealed=("title",), person="patient_id",
+        references={"patient_id": "patient", "admission_id": "admission"},
+    ),
+    *(
+        CommandType(
+            name=f"flightplan.{name}", stream_type="flightplan", record=record, sealed=sealed
+        )
+        for name, record, sealed in (
+            ("activate", "FlightplanActivate", ()),
+            ("complete", "FlightplanComplete", ()),
+            ("add_goal", "FlightplanAddGoal", ("name",)),
+            ("achieve_goal", "FlightplanAchieveGoal", ()),
+            ("add_task", "FlightplanAddTask", ("name",)),
+            ("complete_task", "FlightplanCompleteTask", ()),
+            ("add_milestone", "FlightplanAddMilestone", ("name",)),
+            ("complete_milestone", "FlightplanCompleteMilestone", ()),
+            ("reschedule_milestone", "FlightplanRescheduleMilestone", ()),
+            ("set_risk", "FlightplanSetRisk", ()),
+            ("raise_alert", "FlightplanRaiseAlert", ("text",)),
+            ("clear_alert", "FlightplanClearAlert", ()),
+        )
+    ),
+)  # fmt: skip
+
+_DECLARED: tuple[CommandType, ...] = (*_WORK, *_VERIFICATION, *_FLIGHTPLAN)
+
+TYPES: Mapping[str, CommandType] = {declared.name: declared for declared in _DECLARED}
