@@ -1,0 +1,80 @@
+-- The questions as 004 made them: a visit is only the one that is asked for.
+
+CREATE OR REPLACE FUNCTION wt_asked(p_admission uuid, p_patient uuid, p_known_at timestamptz)
+    RETURNS SETOF wt_stay LANGUAGE sql STABLE AS $$
+    SELECT stay.* FROM public.wt_known(p_known_at) AS stay
+    WHERE stay.admission_id = p_admission
+      AND (p_patient IS NULL
+           OR stay.patient_id = ANY (ARRAY(SELECT public.wt_patients(p_patient, p_known_at))))
+    UNION ALL
+    SELECT stay.* FROM public.wt_known(p_known_at) AS stay
+    WHERE p_admission IS NULL
+      AND stay.patient_id = ANY (ARRAY(SELECT public.wt_patients(p_patient, p_known_at)))
+$$;
+
+CREATE OR REPLACE FUNCTION wt_contacts(
+    p_admission uuid, p_level text DEFAULT 'room', p_known_at timestamptz DEFAULT NULL,
+    p_track text DEFAULT 'physical'
+) RETURNS SETOF wt_contact
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY
+    WITH mine AS MATERIALIZED (
+        SELECT stay.* FROM public.wt_known(p_known_at) AS stay
+        WHERE stay.admission_id = p_admission AND stay.track <> 'planned'
+    ), own AS MATERIALIZED (
+        SELECT mine.* FROM mine
+        WHERE mine.track = CASE
+            WHEN p_track = 'physical' AND NOT EXISTS (SELECT FROM mine WHERE track = 'physical')
+            THEN 'census' ELSE p_track END
+          AND CASE p_level WHEN 'room' THEN mine.room WHEN 'ward' THEN mine.point_of_care END <> ''
+    ), myself AS MATERIALIZED (
+        SELECT DISTINCT same.patient_id
+        FROM (SELECT DISTINCT patient_id FROM mine) AS told
+        CROSS JOIN LATERAL public.wt_patients(told.patient_id, p_known_at) AS same (patient_id)
+    ), near AS MATERIALIZED (
+        -- OFFSET 0 keeps the planner from taking this apart: the index is asked stay by stay.
+        SELECT other.admission_id, other.patient_id, other.track,
+               own.facility, own.building, own.floor, own.point_of_care,
+               CASE p_level WHEN 'room' THEN own.room ELSE '' END AS room,
+               tstzrange(greatest(own.effective_at, other.effective_at),
+                         least(own.ended_at, other.ended_at)) AS span
+        FROM own CROSS JOIN LATERAL (
+            SELECT stay.*
+            FROM public.wt_near(
+                own.point_of_care,
+                ARRAY[p_track, CASE p_track WHEN 'physical' THEN 'census' END],
+                own.effective_at, coalesce(own.ended_at, 'infinity'::timestamptz), p_known_at
+            ) AS stay
+            WHERE stay.effective_at < coalesce(own.ended_at, 'infinity'::timestamptz)
+            OFFSET 0
+        ) AS other
+        WHERE other.admission_id <> p_admission
+          AND (other.facility, other.building, other.floor)
+            = (own.facility, own.building, own.floor)
+          AND (p_level = 'ward' OR other.room = own.room)
+          AND other.patient_id NOT IN (SELECT patient_id FROM myself)
+    ), census_only AS MATERIALIZED (
+        SELECT visit.admission_id
+        FROM (SELECT DISTINCT admission_id FROM near WHERE track <> p_track) AS visit
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS stays FROM public.wt_known(p_known_at) AS stay
+            WHERE stay.admission_id = visit.admission_id AND stay.track = 'physical'
+            OFFSET 0
+        ) AS physical
+        WHERE physical.stays = 0
+    ), met AS (
+        SELECT admission_id, patient_id, facility, building, floor, point_of_care, room,
+               range_agg(span) AS spans
+        FROM near
+        WHERE track = p_track OR admission_id IN (SELECT admission_id FROM census_only)
+        GROUP BY 1, 2, 3, 4, 5, 6, 7
+    )
+    SELECT met.admission_id, met.patient_id, p_level, met.point_of_care, met.room,
+           lower(span), upper(span),
+           extract(epoch FROM upper(span) - lower(span))::bigint
+    FROM met CROSS JOIN LATERAL unnest(met.spans) AS span
+    ORDER BY lower(span), met.admission_id, met.point_of_care, met.room;
+END
+$$;
