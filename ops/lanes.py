@@ -91,8 +91,12 @@ class Picture:
     left_out: int
 
     @classmethod
-    def of(cls, stays: Iterable[Stay], *, now: datetime) -> "Picture | None":
-        """Lay out a visit's stays, of all tracks and in any order; None where there are none."""
+    def of(cls, stays: Iterable[Stay], *, now: datetime, tracked: bool = True) -> "Picture | None":
+        """Lay out a visit's stays, of all tracks and in any order; None where there are none.
+
+        Who has a bed and is nowhere is away, from the first instant on too. Where the physical
+        track wasn't asked for, say so by ``tracked``: the patient is taken to be in bed then.
+        """
         path = sorted(stays, key=lambda stay: (stay.effective_at, stay.track, stay.location))
         if not path:
             return None
@@ -106,7 +110,6 @@ class Picture:
         # A place that was only planned stands after those that were visited.
         for stay in sorted(path, key=lambda stay: stay.track == PLANNED):
             by_place[_place(stay.location)].append(stay)
-        tracked = any(stay.track == PHYSICAL for stay in path)
         lanes = [
             Lane(
                 label=printable(stays[0].location) or UNKNOWN,
@@ -164,7 +167,7 @@ def _place(location: str) -> object:
 def _segments(stays: Sequence[Stay], last: datetime, *, tracked: bool) -> Iterator[Segment]:
     """One place's stays as segments that don't overlap, but for plans.
 
-    ``tracked``: the path has a physical track; without one the patient is taken to be in bed.
+    ``tracked``: the physical track is among them; without it the patient is taken to be in bed.
     """
     been = [stay for stay in stays if stay.track != PLANNED]
     starts: dict[datetime, bool] = defaultdict(bool)

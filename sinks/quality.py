@@ -12,14 +12,14 @@ from datetime import datetime
 from psycopg import Connection
 
 from schemas.place import Place
+from sinks.beds import COMPONENTS, STATEMENT_TIMEOUT_S, BedConflict, bed_conflicts
 from sinks.database import Row
+
+__all__ = ["BedConflict", "Late", "Scorecard", "bed_conflicts", "scorecards"]
 
 # A day of a large hospital is some 10,000 movements: about ten days, read in a second or two.
 FACTS_MAX = 100_000
 MESSAGES_MAX = 1_000_000  # counted per feed; what is more is as many
-CONFLICTS_MAX = 10_000  # a feed with more names no beds, but something else
-ALIASES_DEEP_MAX = 100  # steps from a patient to the survivor; chains are a few long
-STATEMENT_TIMEOUT_S = 30  # for each of the questions here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,8 @@ class Scorecard:
     ``with_prior`` moves name a prior place; where we had the patient somewhere else just before
     it is ``prior_mismatched``, where we had them nowhere ``prior_unknown`` (rule T11).
     ``late`` are facts that happened before one of the same visit that was recorded earlier;
-    cancellations are no part of it, since they tell the time of what they cancel (rule T2).
+    cancellations are no part of it, since they tell the time of what they cancel (rule T2), nor
+    are facts that we told again when a visit's number was changed (rule M5).
     ``discrepancies`` are updates that name another place than the census had (rule T8), of
     ``updates`` that name one. ``unresolved_cancels`` name nothing that we were told of (rule T4).
     ``bed_conflicts`` are other patients' stays in a bed at the same time, ``bed_conflicts_now``
@@ -84,19 +85,6 @@ class Scorecard:
         return {name: part / whole if whole else None for name, (part, whole) in parts.items()}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BedConflict:
-    """Two visits in one bed on the census track at the same time; no end while both go on."""
-
-    location: str
-    admission_id: str
-    other_admission_id: str
-    feed_ids: tuple[str, ...]
-    same_patient: bool
-    started_at: datetime
-    ended_at: datetime | None
-
-
 def scorecards(
     connection: Connection[Row],
     conflicts: Sequence[BedConflict],
@@ -114,32 +102,6 @@ def scorecards(
         {"feed": feed},
     ).fetchall()
     return [_scorecard(connection, row["id"], row["name"], conflicts, since) for row in rows]
-
-
-def bed_conflicts(
-    connection: Connection[Row], *, since: datetime | None = None
-) -> list[BedConflict]:
-    """Beds that two visits have at the same time, the newest first; at most `CONFLICTS_MAX`.
-
-    A bed is one by its whole place (rule T20); ``since`` is when the later stay began.
-    """
-    _bound(connection)
-    values = {"since": since, "most": FACTS_MAX, "limit": CONFLICTS_MAX}
-    rows = connection.execute(_CONFLICTS, values).fetchall()
-    people = {row[name] for row in rows for name in ("patient_id", "other_patient_id")}
-    survivors = _survivors(connection, people)
-    return [
-        BedConflict(
-            location=row["location"],
-            admission_id=row["admission_id"],
-            other_admission_id=row["other_admission_id"],
-            feed_ids=tuple(sorted({row["feed_id"], row["other_feed_id"]} - {None})),
-            same_patient=survivors[row["patient_id"]] == survivors[row["other_patient_id"]],
-            started_at=row["started_at"],
-            ended_at=row["ended_at"],
-        )
-        for row in rows
-    ]
 
 
 def _scorecard(
@@ -187,47 +149,20 @@ def _compared(rows: Iterator[Row]) -> Counter[str]:
         said = Place.parse(row["said"])
         if not said.known:
             continue
-        had = tuple(row[name] for name in _COMPONENTS)
+        had = tuple(row[name] for name in COMPONENTS)
         where = "nowhere" if had[0] is None else "there" if had == said.identity else "elsewhere"
         found[where] += row["count"]
     return found
-
-
-def _survivors(connection: Connection[Row], people: Collection[str]) -> Mapping[str, str]:
-    """Who each of these patients is now."""
-    into: dict[str, str] = {}
-    asked = set(people)
-    for _ in range(ALIASES_DEEP_MAX):
-        rows = connection.execute(
-            "SELECT patient_id, into_patient_id FROM patient_aliases"
-            " WHERE undone_at IS NULL AND patient_id = ANY(%s)",
-            (sorted(asked),),
-        )
-        found = {row["patient_id"]: row["into_patient_id"] for row in rows}
-        into |= found
-        asked = set(found.values()) - into.keys()
-        if not asked:
-            break
-    return {each: _last(each, into) for each in people}
-
-
-def _last(patient_id: str, into: Mapping[str, str]) -> str:
-    for _ in range(ALIASES_DEEP_MAX):
-        if patient_id not in into:
-            break
-        patient_id = into[patient_id]
-    return patient_id
 
 
 def _bound(connection: Connection[Row]) -> None:
     connection.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'")
 
 
-_COMPONENTS = ("facility", "building", "floor", "point_of_care", "room", "bed")
 _PLACE = "facility, building, floor, point_of_care, room, bed"
 # Each cancellation and what it takes back.
 _CANCELS: Mapping[str, tuple[str, ...]] = {
-    "admission.cancelled": ("admission.created",),
+    "admission.cancelled": ("admission.created", "admission.planned"),
     "admission.location_change_cancelled": (
         "admission.location_changed", "admission.class_changed",
     ),
@@ -248,11 +183,20 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
+# ``again``: told again by us, when the visit's number was changed (rule M5), not by the feed.
+# ``joined``: of a visit that goes on under another number, and has no path by this one.
 _FACTS = """
-WITH told AS MATERIALIZED (
+WITH newest AS MATERIALIZED (
     SELECT * FROM trajectory_facts
     WHERE feed_id = %(feed)s AND (%(since)s::timestamptz IS NULL OR recorded_at >= %(since)s)
     ORDER BY recorded_at DESC LIMIT %(most)s
+), told AS MATERIALIZED (
+    SELECT *, admission_id IN (SELECT admission_id FROM admission_aliases) AS joined,
+        (admission_id, message_id, event_type) IN (
+            SELECT alias.into_admission_id, first.message_id, first.event_type
+            FROM admission_aliases AS alias
+            JOIN trajectory_facts AS first ON first.admission_id = alias.admission_id) AS again
+    FROM newest
 )
 """
 _MESSAGES = """
@@ -272,19 +216,19 @@ _TOLD = f"""{_FACTS}
 SELECT count(*) AS facts, count(DISTINCT message_id) AS told,
        count(DISTINCT message_id) FILTER (WHERE effective_field NOT IN ('EVN-6', 'ZBE-2'))
            AS without_evn6
-FROM told
+FROM told WHERE NOT again
 """  # noqa: S608  constants of this module
 _LATE = f"""{_FACTS}
 SELECT count(*) AS count, max(seconds) AS max_s,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS median_s,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS p95_s
 FROM (
-    SELECT event_type, extract(epoch FROM max(effective_at) OVER (
+    SELECT again, extract(epoch FROM max(effective_at) OVER (
         PARTITION BY admission_id ORDER BY recorded_at, event_id
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) - effective_at)::float AS seconds
     FROM told WHERE event_type NOT IN ({_listed(_TIMELESS)})
 ) AS fact
-WHERE seconds > 0
+WHERE seconds > 0 AND NOT again
 """  # noqa: S608  constants of this module
 # Where we had the patient just before, but for the stay that the move itself implies there.
 _PRIOR = f"""{_FACTS}
@@ -297,7 +241,7 @@ FROM told LEFT JOIN LATERAL (
     ORDER BY point.effective_at DESC LIMIT 1
 ) AS had ON had.ended_at IS NULL OR had.ended_at >= told.effective_at
          OR had.end_event_id = told.event_id
-WHERE told.event_type IN ({_listed(_MOVES)}) AND told.prior_place <> ''
+WHERE told.event_type IN ({_listed(_MOVES)}) AND told.prior_place <> '' AND NOT told.joined
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608  constants of this module
 _UPDATES = f"""{_FACTS}
@@ -307,54 +251,43 @@ FROM told JOIN trajectory_points AS point
  AND point.known_to IS NULL AND point.retracted_at IS NULL
  AND point.effective_at <= told.effective_at
  AND (point.ended_at IS NULL OR point.ended_at > told.effective_at)
-WHERE told.event_type = 'admission.updated' AND told.place <> ''
+WHERE told.event_type = 'admission.updated' AND told.place <> '' AND NOT told.joined
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """  # noqa: S608  constants of this module
 _TARGETS = ", ".join(
     f"('{cancel}', '{target}')" for cancel, targets in _CANCELS.items() for target in targets
 )
+_IN_TIME = "coalesce(fact.reported_at <= told.reported_at, true)"
+
+
+def _names(fact: str) -> str:
+    """How long what a fact's time names is: a coarse one is all of its day or hour (rule T2)."""
+    return (
+        f"CASE {fact}.effective_precision WHEN 'year' THEN interval '366 days'"
+        " WHEN 'month' THEN interval '31 days' WHEN 'day' THEN interval '1 day'"
+        " WHEN 'hour' THEN interval '1 hour' WHEN 'minute' THEN interval '1 minute'"
+        " WHEN 'fraction' THEN interval '0' ELSE interval '1 second' END"
+    )
+
+
 _UNRESOLVED = f"""{_FACTS}
 SELECT count(*) AS unresolved FROM told
-WHERE told.event_type IN ({_listed(_CANCELS)}) AND NOT EXISTS (
+WHERE told.event_type IN ({_listed(_CANCELS)}) AND NOT told.joined AND NOT EXISTS (
     SELECT FROM (VALUES {_TARGETS}) AS takes (cancel, target)
     JOIN trajectory_facts AS fact ON fact.event_type = takes.target
     WHERE takes.cancel = told.event_type AND fact.admission_id = told.admission_id
-      AND (fact.movement_id = told.movement_id OR fact.effective_at = told.effective_at
-           OR (told.effective_field NOT IN ('EVN-6', 'ZBE-2')
-               AND coalesce(fact.reported_at <= told.reported_at, true))))
-"""  # noqa: S608  constants of this module
-# A stay that begins while another visit's stay in the bed lasts, and whose that is.
-_CONFLICTS = f"""
-WITH newest AS (
-    SELECT * FROM trajectory_points
-    WHERE track = 'census' AND known_to IS NULL AND retracted_at IS NULL AND bed <> ''
-      AND (%(since)s::timestamptz IS NULL OR ended_at IS NULL OR ended_at > %(since)s)
-    ORDER BY effective_at DESC LIMIT %(most)s
-), later AS MATERIALIZED (
-    SELECT * FROM (
-        SELECT *, max(coalesce(ended_at, 'infinity')) OVER (
-            PARTITION BY {_PLACE} ORDER BY effective_at, point_id
-            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS taken_until
-        FROM newest
-    ) AS stay
-    WHERE taken_until > effective_at
-      AND (%(since)s::timestamptz IS NULL OR effective_at >= %(since)s)
-    ORDER BY effective_at DESC LIMIT %(limit)s
-)
-SELECT later.location, later.admission_id, later.patient_id, fact.feed_id,
-       earlier.admission_id AS other_admission_id, earlier.patient_id AS other_patient_id,
-       other_fact.feed_id AS other_feed_id, later.effective_at AS started_at,
-       least(later.ended_at, earlier.ended_at) AS ended_at
-FROM later
-JOIN trajectory_points AS earlier
-  ON (earlier.facility, earlier.building, earlier.floor, earlier.point_of_care, earlier.room,
-      earlier.bed)
-   = (later.facility, later.building, later.floor, later.point_of_care, later.room, later.bed)
- AND earlier.track = 'census' AND earlier.known_to IS NULL AND earlier.retracted_at IS NULL
- AND COALESCE(earlier.ended_at, 'infinity'::timestamptz) > later.effective_at
- AND (earlier.effective_at, earlier.point_id) < (later.effective_at, later.point_id)
- AND earlier.admission_id <> later.admission_id
-LEFT JOIN trajectory_facts AS fact ON fact.event_id = later.start_event_id
-LEFT JOIN trajectory_facts AS other_fact ON other_fact.event_id = earlier.start_event_id
-ORDER BY started_at DESC, later.admission_id, earlier.admission_id LIMIT %(limit)s
+      AND CASE
+          WHEN takes.cancel = 'admission.cancelled' AND takes.target = 'admission.planned'
+              THEN fact.plan = 'preadmit' AND {_IN_TIME}
+          WHEN takes.target = 'admission.planned'
+              THEN fact.plan IS NOT DISTINCT FROM told.plan AND {_IN_TIME}
+          WHEN told.effective_field NOT IN ('EVN-6', 'ZBE-2')
+              THEN fact.movement_id = told.movement_id OR {_IN_TIME}
+          ELSE fact.movement_id = told.movement_id
+              OR fact.effective_at = told.effective_at
+              OR (fact.effective_at > told.effective_at
+                  AND fact.effective_at < told.effective_at + {_names("told")})
+              OR (fact.effective_at < told.effective_at
+                  AND told.effective_at < fact.effective_at + {_names("fact")})
+          END)
 """  # noqa: S608  constants of this module

@@ -101,5 +101,5 @@ PROJECTION = Projection(
     owns=(admission_read_models, admission_facts),
     loads=(Load(table=admission_facts, by="id"),),
     fold=fold,
-    fold_version=2,
+    fold_version=3,
 )

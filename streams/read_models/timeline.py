@@ -1,13 +1,15 @@
-"""The timeline: one line per admission event, in words that name nobody."""
+"""The timeline: a line per event of an admission or its flight plan, in words naming nobody."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from schemas import sealing
 from schemas.clock import instant
 from schemas.events import Event
 from sinks.changes import Append, Change
 from sinks.projection import Projection, Rows
 from sinks.tables import timeline_events
+from streams.trajectory.encounters import OCCUPIED
 from streams.trajectory.facts import (
     ARRIVAL_CANCELLED,
     ARRIVED,
@@ -19,6 +21,7 @@ from streams.trajectory.facts import (
     DEPARTURE_CANCELLED,
     DISCHARGE_CANCELLED,
     DISCHARGED,
+    ENCOUNTER_STATED,
     JOINED,
     LEAVE_CANCELLED,
     LEAVE_ENDED,
@@ -58,6 +61,22 @@ _TITLES: Mapping[str, str] = {
     PATIENT_CHANGED: "Patient changed",
     DELETED: "Visit deleted",
     JOINED: "Visit number changed",
+    ENCOUNTER_STATED: "Encounter stated",
+}
+_OF_FLIGHTPLANS: Mapping[str, str] = {
+    "flightplan.created": "Flight plan drafted",
+    "flightplan.activated": "Flight plan activated",
+    "flightplan.completed": "Flight plan completed",
+    "flightplan.goal_added": "Goal added",
+    "flightplan.goal_achieved": "Goal achieved",
+    "flightplan.task_added": "Task added",
+    "flightplan.task_completed": "Task completed",
+    "flightplan.milestone_added": "Milestone added",
+    "flightplan.milestone_completed": "Milestone completed",
+    "flightplan.milestone_rescheduled": "Milestone rescheduled",
+    "flightplan.risk_set": "Risk judged",
+    "flightplan.alert_raised": "Alert raised",
+    "flightplan.alert_cleared": "Alert cleared",
 }
 _PLANS: Mapping[str, str] = {
     "preadmit": "Preadmission", "admit": "Admission",
@@ -68,6 +87,7 @@ _DETAILS = (
     "trigger", "place", "prior_place", "temporary_place", "prior_temporary_place",
     "pending_place", "planned_place", "plan", "patient_class", "attending_id", "admission_type",
     "hospital_service", "movement_id", "original_trigger", "from_patient_id", "into_admission_id",
+    "version", "status", "stays",
 )  # fmt: skip
 
 
@@ -78,15 +98,36 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:  # noqa: ARG001  
 
 def row(event: Event) -> dict[str, Any]:
     """The event's line: a row of ``timeline_events``."""
+    planned = event["event_type"] in _OF_FLIGHTPLANS
     return {
         "id": event["event_id"],
         "tenant_id": event["tenant_id"],
-        "admission_id": event["stream_id"],
+        "admission_id": event["data"]["admission_id"] if planned else event["stream_id"],
         "event_type": event["event_type"],
         "occurred_at": instant(event["occurred_at"]),
-        "data": _line(event),
+        "data": _planned(event) if planned else _line(event),
         "partition": event["partition"],
         "partition_seq": event["partition_seq"],
+    }
+
+
+def _planned(event: Event) -> dict[str, Any]:
+    """The line of a flight plan's event; what names or tells something stands sealed."""
+    kind, data = event["event_type"], dict(event["data"])
+    del data["admission_id"]
+    scheduled = data.pop("scheduled_at", None)
+    return {
+        "title": _OF_FLIGHTPLANS[kind],
+        "description": "" if scheduled is None else f"for {_time(scheduled)}",
+        "details": {
+            "flightplan_id": event["stream_id"],
+            **data,
+            **({} if scheduled is None else {"scheduled_date": _time(scheduled)}),
+            **{name: sealing.text(event["sealed"][name]) for name in sorted(event["sealed"])},
+            "recorded_at": iso(instant(event["recorded_at"])),
+            "occurred_field": event["occurred_field"],
+            "occurred_precision": event["occurred_precision"],
+        },
     }
 
 
@@ -150,7 +191,16 @@ def _description(kind: str, data: Mapping[str, Any]) -> str:
         return _joined(("from", left), ("at", temporary or there))
     if kind in (PLANNED, PLAN_CANCELLED):
         return _joined(("to", planned))
+    if kind == ENCOUNTER_STATED:
+        return _stated(data)
     return _joined(("from" if kind == DISCHARGED else "at", there))
+
+
+def _stated(data: Mapping[str, Any]) -> str:
+    """Its status, and the last place that it says the patient came to."""
+    said = [stay["place"] for stay in data["stays"] if stay["status"] in OCCUPIED]
+    places = [place for place in said if place]
+    return " ".join(filter(None, (data["status"], _joined(("at", places[-1] if places else None)))))
 
 
 def _joined(*parts: tuple[str, str | None]) -> str:
@@ -159,7 +209,7 @@ def _joined(*parts: tuple[str, str | None]) -> str:
 
 PROJECTION = Projection(
     name="timeline",
-    reads=frozenset(_TITLES),
+    reads=frozenset(_TITLES) | frozenset(_OF_FLIGHTPLANS),
     owns=(timeline_events,),
     loads=(),
     fold=fold,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,8 @@ from schemas.clock import instant, micros
 from schemas.events import Event
 from schemas.place import Place
 from sinks.changes import Row
+from streams.trajectory import statements
+from streams.trajectory.statements import Statement
 
 CREATED = "admission.created"
 MOVED = "admission.location_changed"
@@ -33,6 +35,7 @@ PATIENT_CHANGED = "admission.patient_changed"
 DELETED = "admission.deleted"
 JOINED = "admission.joined"
 UPDATED = "admission.updated"
+ENCOUNTER_STATED = "admission.encounter_stated"
 
 TAKES = {
     CANCELLED: CREATED,
@@ -52,6 +55,7 @@ STANDING = ARRIVALS | ABSENCES | {DISCHARGED}
 PATH_KINDS = (
     STANDING | TAKES.keys()
     | {PLANNED, PLAN_CANCELLED, MOVEMENT_UPDATED, PATIENT_CHANGED, DELETED, JOINED}
+    | {ENCOUNTER_STATED}
 )  # fmt: skip
 KINDS = PATH_KINDS | {UPDATED}
 
@@ -65,6 +69,15 @@ _RANK = {
     LEAVE_STARTED: 4, DEPARTED: 5, ARRIVED: 6, LEAVE_ENDED: 7,
 }  # fmt: skip
 _EXACT = frozenset(("EVN-6", "ZBE-2"))
+PRECISE = "second"  # of times as most feeds give them
+_FINE = frozenset((PRECISE, "fraction"))
+_NONE, _SECOND = timedelta(0), timedelta(seconds=1)
+_NAMES = {
+    "year": timedelta(days=366), "month": timedelta(days=31), "day": timedelta(days=1),
+    "hour": timedelta(hours=1), "minute": timedelta(minutes=1), "second": _SECOND,
+    "fraction": _NONE,
+}  # fmt: skip
+"""How long at most what a time of this precision names is."""
 _PLACES_CACHED = 65_536  # more beds than a hospital group has; about 20 MB when full
 
 # What only some events say; the columns of the same names in trajectory_facts.
@@ -79,10 +92,11 @@ class Fact:
     """One event as the path sees it; ``kind`` is its event type.
 
     ``effective_at`` is when it happened, as ``effective_field`` gave it (rule T1); for a
-    cancellation with EVN-6 the time of what is taken back (rule T2). ``reported_at`` is EVN-2,
+    cancellation with EVN-6 the time of what is taken back (rule T2). ``precision`` says how much
+    of a time that is: from a year to a fraction of a second. ``reported_at`` is EVN-2,
     else MSH-7, else unknown. The places are PV1-3, PV1-6, PV1-11, PV1-43, PV1-42 and a plan's:
     None is not said, empty is said to be unknown. ``movement_id`` is ZBE-1,
-    ``movement_historic`` ZBE-5 (rule T23).
+    ``movement_historic`` ZBE-5 (rule T23). ``statement`` is what an Encounter says (rule T27).
     """
 
     event_id: str
@@ -101,6 +115,8 @@ class Fact:
     patient_class: str | None = None
     movement_id: str | None = None
     movement_historic: bool = False
+    precision: str = PRECISE
+    statement: Statement | None = None
 
     @property
     def order(self) -> Order:
@@ -122,6 +138,11 @@ class Fact:
     def exact(self) -> bool:
         """Whether this cancellation names the time of what it takes back (rules T2, T23)."""
         return self.effective_field in _EXACT
+
+    @property
+    def until(self) -> datetime:
+        """The last second that the time may mean: 20260301 ends at 23:59:59."""
+        return self.effective_at + max(_NAMES[self.precision] - _SECOND, _NONE)
 
     @property
     def at(self) -> Identity | None:
@@ -161,6 +182,12 @@ class Fact:
             patient_class=get("patient_class"),
             movement_id=get("movement_id"),
             movement_historic=get("movement_historic", False),
+            precision=event["occurred_precision"],
+            statement=(
+                Statement.of(event["feed_id"], data)
+                if event["event_type"] == ENCOUNTER_STATED
+                else None
+            ),
         )
 
     @classmethod
@@ -183,6 +210,8 @@ class Fact:
             patient_class=row["patient_class"],
             movement_id=row["movement_id"],
             movement_historic=row["movement_historic"],
+            precision=row["effective_precision"] or PRECISE,
+            statement=row["stays"] and Statement.of(row["feed_id"], row["stays"]),
         )
 
     @classmethod
@@ -197,6 +226,10 @@ class Fact:
             effective_field=value["effective_field"],
             reported_at=None if reported is None else instant(reported),
             movement_historic=value.get("movement_historic", False),
+            precision=value.get("precision", PRECISE),
+            statement=(
+                Statement.of(value["feed_id"], value["stays"]) if "stays" in value else None
+            ),
             **{name: value[name] for name in _SAID if name in value},
         )
 
@@ -216,6 +249,11 @@ class Fact:
                 found[name] = said
         if self.movement_historic:
             found["movement_historic"] = True
+        if self.precision != PRECISE:
+            found["precision"] = self.precision
+        if self.statement is not None:
+            found["feed_id"] = self.statement.feed_id
+            found["stays"] = self.statement.to_json()
         return found
 
 
@@ -240,6 +278,8 @@ def row(event: Event) -> dict[str, Any]:
         "expected_at": None if expected is None else instant(expected),
         "movement_historic": get("movement_historic", False),
         "original_trigger": get("original_trigger"),
+        "effective_precision": event["occurred_precision"],
+        "stays": statements.kept(data) if event["event_type"] == ENCOUNTER_STATED else None,
         "partition": event["partition"],
         "partition_seq": event["partition_seq"],
     }
@@ -268,6 +308,21 @@ def places(fact: Fact) -> bool:
     return at is not None and not (fact.kind in MOVES and at == fact.prior)
 
 
+def at_once(fact: Fact, other: Fact) -> bool:
+    """Whether both may be of one instant: one's time lies in what the other's names."""
+    apart = other.effective_at - fact.effective_at
+    if not apart:
+        return True
+    return apart < _NAMES[fact.precision] if apart > _NONE else -apart < _NAMES[other.precision]
+
+
+def alike(fact: Fact, other: Fact) -> bool:
+    """Whether both say the same time, not one that only may be the other's."""
+    return fact.effective_at == other.effective_at and (
+        fact.precision == other.precision or (fact.precision in _FINE and other.precision in _FINE)
+    )
+
+
 def before(fact: Fact, other: Fact) -> bool:
     """Whether the fact was reported no later than the other; unknown counts as before."""
     if fact.reported_at is None or other.reported_at is None:
@@ -275,9 +330,14 @@ def before(fact: Fact, other: Fact) -> bool:
     return fact.reported_at <= other.reported_at
 
 
+def told(fact: Fact) -> datetime:
+    """What sorts facts by their reports; those without one come first."""
+    return fact.reported_at or _EARLIEST
+
+
 def recency(fact: Fact) -> tuple[datetime, datetime, str]:
     """What sorts snapshots: the newest was reported last, then happened last."""
-    return (fact.reported_at or _EARLIEST, fact.effective_at, fact.event_id)
+    return (told(fact), fact.effective_at, fact.event_id)
 
 
 def iso(at: datetime | None) -> str | None:

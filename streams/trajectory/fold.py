@@ -16,7 +16,7 @@ from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, Identity, identity
 from streams.trajectory.path import path
 from streams.trajectory.stays import Stay
 
-FOLD_VERSION = 2
+FOLD_VERSION = 3
 POINTS = UUID("0d8b5a52-3f0e-5a64-9a3e-5a7c1f6f0c21")  # namespace of point ids; never changes
 
 _COMPONENTS = ("point_of_care", "room", "bed", "facility", "building", "floor")
@@ -88,7 +88,8 @@ def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: dat
 @lru_cache(maxsize=_POINTS_CACHED)
 def _point(admission_id: str, track: str, start: datetime, place: Identity) -> str:
     """The id of a stay's point: who came where, when, on which track."""
-    where = "^".join(place)
+    # Texts of other places never meet: what parts the components is escaped in them.
+    where = "^".join(part.replace("\\", "\\\\").replace("^", "\\^") for part in place)
     return str(uuid5(POINTS, f"{admission_id}/{track}/{iso(start)}/{where}"))
 
 

@@ -46,6 +46,7 @@ def _renewed(fact: Fact, update: Fact) -> Fact:
         event_id=update.event_id,
         effective_at=timed.effective_at,
         effective_field=timed.effective_field,
+        precision=timed.precision,
         place=fact.place if update.place is None else update.place,
         prior_place=fact.prior_place if update.prior_place is None else update.prior_place,
         movement_historic=update.movement_historic,

@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from streams.trajectory import plans
+from streams.trajectory import encounters, plans
 from streams.trajectory.cancels import Resolved, resolve
+from streams.trajectory.encounters import Stated
 from streams.trajectory.facts import (
     ARRIVALS,
     CANCELLED,
     CREATED,
     DELETED,
+    ENCOUNTER_STATED,
     JOINED,
     PATH_KINDS,
     PATIENT_CHANGED,
@@ -85,16 +87,29 @@ def path(facts: Iterable[Fact]) -> Path:
         raise VisitTooLong(f"facts of one visit: {len(told)}")
     known = tuple(told[event_id] for event_id in sorted(told))  # so no tie is by arrival
     kinds = {fact.kind for fact in known}
+    if ENCOUNTER_STATED in kinds:
+        stated = encounters.resolve(known)
+        return _named(_path(stated.facts, stated))
+    return _path(known, _NOTHING_STATED)
+
+
+def _path(known: tuple[Fact, ...], stated: Stated) -> Path:
+    kinds = {fact.kind for fact in known}
     owner = _owner(known) if PATIENT_CHANGED in kinds else None
-    visited = any(map(_visits, known))
+    visited = stated.visits or any(map(_visits, known))
     if JOINED in kinds:
         return Path(status="joined" if visited else None, patient_id=owner)
     if DELETED in kinds:
         known = _undeleted(known)
         if visited and not any(map(_visits, known)):
-            return Path(status="deleted", patient_id=owner)
+            return Path(status=stated.gone or "deleted", patient_id=owner)
+    known = _preadmitted(known)
     resolved, plan_facts = _planned(resolve(known), known)
     walked, unmoved = settle(resolved)
+    left = encounters.departures(known, walked.stays)
+    if left:
+        resolved = replace(resolved, standing=(*resolved.standing, *left))
+        walked, unmoved = settle(resolved)
     planned = _NO_PLANS
     if plan_facts:
         planned = plans.planned(plan_facts, walked.acts, _cancelled(resolved, known))
@@ -103,7 +118,7 @@ def path(facts: Iterable[Fact]) -> Path:
         physical=physical(walked.stays, walked.absences),
         planned=planned.stays,
         patient_id=owner,
-        status=_status(known, resolved, walked, planned) if visited else None,
+        status=_status(known, resolved, walked, planned, stated) if visited else None,
         admitted_at=_admitted_at(resolved),
         discharged_at=walked.discharged_at,
         unresolved=(*resolved.unresolved, *unmoved, *planned.unresolved),
@@ -116,6 +131,29 @@ def path(facts: Iterable[Fact]) -> Path:
 
 
 _NO_PLANS = Planned(stays=(), unresolved=(), expected=False)
+_NOTHING_STATED = Stated(facts=())
+
+
+def _named(found: Path) -> Path:
+    """The path with each fact that follows from an event named by the event."""
+    return replace(
+        found,
+        stays=_stated_by(found.stays),
+        physical=_stated_by(found.physical),
+        planned=_stated_by(found.planned),
+        unresolved=tuple(encounters.origin(event_id) for event_id in found.unresolved),
+    )
+
+
+def _stated_by(stays: tuple[Stay, ...]) -> tuple[Stay, ...]:
+    return tuple(
+        replace(
+            stay,
+            start_event_id=encounters.origin(stay.start_event_id),
+            end_event_id=stay.end_event_id and encounters.origin(stay.end_event_id),
+        )
+        for stay in stays
+    )
 
 
 def _visits(fact: Fact) -> bool:
@@ -136,23 +174,36 @@ def _undeleted(known: Sequence[Fact]) -> tuple[Fact, ...]:
     )
 
 
+def _preadmitted(known: tuple[Fact, ...]) -> tuple[Fact, ...]:
+    """The facts, with admissions that only plan one as the plans that they are (rule T26)."""
+    if not any(fact.kind == CREATED and plans.preadmission(fact) for fact in known):
+        return known
+    return tuple(
+        plans.as_plan(fact) if fact.kind == CREATED and plans.preadmission(fact) else fact
+        for fact in known
+    )
+
+
 def _planned(resolved: Resolved, known: Iterable[Fact]) -> tuple[Resolved, list[Fact]]:
-    """The plans among the facts; an admission that is only planned stands no more (T17, T26)."""
+    """The plans among the facts, and what calls them off (rules T6, T17, T26)."""
     told = [fact for fact in known if fact.kind in (PLANNED, PLAN_CANCELLED)]
-    ahead = [f for f in resolved.standing if f.kind == CREATED and plans.preadmission(f)]
-    if ahead:
-        standing = tuple(fact for fact in resolved.standing if fact not in ahead)
-        resolved = replace(resolved, standing=standing)
-    return resolved, [*told, *map(plans.as_plan, ahead)]
+    if not told or not resolved.unresolved:
+        return resolved, told
+    nothing = frozenset(resolved.unresolved)
+    idle = [f for f in known if f.kind == CANCELLED and f.event_id in nothing]
+    cancels, answered = plans.called_off([f for f in idle if not f.movement_historic], told)
+    left = tuple(event_id for event_id in resolved.unresolved if event_id not in answered)
+    return replace(resolved, unresolved=left), [*told, *cancels]
 
 
 def _cancelled(resolved: Resolved, known: Iterable[Fact]) -> list[Fact]:
-    """The cancellations that took an admission back."""
-    nothing = frozenset(resolved.unresolved)
-    return [fact for fact in known if fact.kind == CANCELLED and fact.event_id not in nothing]
+    """The cancellations that took an admission back, each said once."""
+    return [fact for fact in known if fact.event_id in resolved.called_off]
 
 
-def _status(known: Iterable[Fact], resolved: Resolved, walked: Walked, planned: Planned) -> Status:
+def _status(
+    known: Iterable[Fact], resolved: Resolved, walked: Walked, planned: Planned, stated: Stated
+) -> Status:
     if walked.is_open:
         return "on_leave" if walked.on_leave else "active"
     if walked.is_open is not None:
@@ -162,7 +213,9 @@ def _status(known: Iterable[Fact], resolved: Resolved, walked: Walked, planned: 
     if planned.expected:
         return "planned"
     # A visit whose only known move was taken back still goes on.
-    return "active" if any(fact.kind in ARRIVALS for fact in known) else "cancelled"
+    if any(fact.kind in ARRIVALS for fact in known):
+        return "active"
+    return stated.status or "cancelled"
 
 
 def _admitted_at(resolved: Resolved) -> datetime | None:

@@ -47,6 +47,25 @@ def as_plan(fact: Fact) -> Fact:
     return replace(fact, kind=PLANNED, plan=PREADMITTED, planned_place=fact.place)
 
 
+def called_off(cancels: Iterable[Fact], plans: Iterable[Fact]) -> tuple[list[Fact], set[str]]:
+    """Of cancellations that took no admission back, those of a preadmission, as an A38 says it.
+
+    Who preadmits by a class (rule T26) may cancel by an A11 (rule T6) of another class. The same
+    time and place said again is the first one again (rule T9), so that it calls off nothing that
+    was planned since. Also their event ids, those said again too.
+    """
+    ahead = [fact for fact in plans if fact.kind == PLANNED]
+    found: dict[object, Fact] = {}
+    answered = set()
+    for cancel in sorted(cancels, key=recency):
+        told = replace(cancel, kind=PLAN_CANCELLED, plan=PREADMITTED, planned_place=None)
+        if any(_calls_off(told, plan) for plan in ahead):
+            answered.add(cancel.event_id)
+            when = cancel.effective_at if cancel.exact else cancel.told_at
+            found.setdefault((cancel.exact, when, cancel.at), told)
+    return list(found.values()), answered
+
+
 def planned(facts: Iterable[Fact], acts: Sequence[Act], cancelled: Iterable[Fact] = ()) -> Planned:
     """The places planned for: each until an admission, move or discharge later than it.
 

@@ -66,17 +66,20 @@ def _last(stays: Sequence[Stay]) -> Identity | None:
     return identity(stays[-1].place) if stays and stays[-1].end is None else None
 
 
-def walk(standing: Sequence[Fact], cancels: Sequence[Fact] = ()) -> Walked:
+def walk(
+    standing: Sequence[Fact], cancels: Sequence[Fact] = (), *, stays_max: int | None = None
+) -> Walked:
     """The stays that the facts make; ``standing`` in any order, nothing cancelled among them.
 
     A stay lasts to the next placement elsewhere or to the discharge. Of placements at one
     instant the last in :attr:`Fact.order` counts. ``cancels`` only keep a place that was
     taken back from coming again by inference; each has the time and place of what it took.
+    With ``stays_max`` the walk may end once there are more.
     """
     ordered = sorted(standing, key=_order)
     walker = _Walker(cancels)
     at = 0
-    while at < len(ordered):
+    while at < len(ordered) and (stays_max is None or len(walker.stays) <= stays_max):
         fact = ordered[at]
         at += 1
         if fact.kind == DISCHARGED:
@@ -125,8 +128,13 @@ class _Walker:
         there = self.here
         placing = []
         self.beside = {self.away.at} if self.away.at else set()
+        absent = set()
         for fact in group:
             if fact.kind in ABSENCES:
+                said = _said(fact)
+                if said in absent:
+                    continue  # the same again (rule T9)
+                absent.add(said)
                 placed = bool(self.is_open) and self.away.read(fact, there)
                 if self.away.at:
                     self.beside.add(self.away.at)
@@ -262,7 +270,7 @@ class _Walker:
         """Whether a cancellation since we last saw the patient says: not there."""
         for cancel in self.cancels:
             at = cancel.effective_at
-            if at > fact.effective_at or (self.seen_at is not None and at <= self.seen_at):
+            if at > fact.effective_at or self._seen_since(cancel):
                 continue
             if cancel.kind in (MOVE_CANCELLED, ARRIVAL_CANCELLED) and cancel.prior == prior:
                 return True
@@ -270,12 +278,27 @@ class _Walker:
                 return True
         return False
 
+    def _seen_since(self, cancel: Fact) -> bool:
+        """Whether we saw the patient at the time that a cancellation names, or after all of it."""
+        if self.seen_at is None:
+            return False
+        until = cancel.until if cancel.exact else cancel.effective_at
+        return self.seen_at == cancel.effective_at or self.seen_at >= until
+
 
 def within(place: Identity, whole: Identity) -> bool:
     """Whether a place lies in the other: it says all that is said of that one, or more."""
     return place != UNKNOWN and all(
         not theirs or theirs == ours for ours, theirs in zip(place, whole, strict=True)
     )
+
+
+def _said(fact: Fact) -> tuple[str | None, ...]:
+    """What a departure, arrival, leave or return says, but for its time."""
+    return (
+        fact.kind, fact.place, fact.prior_place, fact.temporary_place,
+        fact.prior_temporary_place, fact.pending_place,
+    )  # fmt: skip
 
 
 def _order(fact: Fact) -> Order:

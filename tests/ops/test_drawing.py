@@ -94,8 +94,17 @@ def test_a_bed_that_is_kept_while_the_patient_is_away_is_drawn_otherwise() -> No
     assert set(lane(away(), "XRAY")) == {GLYPHS[ELSEWHERE]}
 
 
-def test_without_a_physical_track_nobody_is_said_to_be_away() -> None:
-    assert picture([stay("W", 0, 5)]).kinds == {THERE}
+def test_where_the_physical_track_was_not_asked_for_nobody_is_said_to_be_away() -> None:
+    made = Picture.of([stay("W", 0, 5)], now=NOW, tracked=False)
+    assert made is not None
+    assert made.kinds == {THERE}
+
+
+def test_a_patient_who_is_away_from_the_first_instant_on_is_never_in_bed() -> None:
+    path = [stay("W", 0, 5), stay("W^2", 5, None)]
+    assert picture(path).kinds == {AWAY, "open"}
+    assert set(lane(path, "W")) == {GLYPHS[AWAY]}
+    assert "the bed is kept, the patient away" in "".join(plain(path))
 
 
 def test_a_patient_on_leave_is_away_and_nowhere_else() -> None:

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from sinks import quality, queries
+from sinks import beds, quality, queries
 from tests.sinks.paths import alias, fact, hour, insert, stay, visit
 from tests.sinks.provisioned import FEED, OURS, THEIRS
 
@@ -155,6 +155,55 @@ def test_t8_an_update_that_names_another_place_is_a_discrepancy(store, card):
     assert found.shares["discrepancies"] == 0.5
 
 
+def joined(store, number, into):
+    """Visit `number` goes on as visit `into`; its facts are told again there."""
+    insert(
+        store, "admission_aliases", tenant_id=OURS, admission_id=visit(number),
+        into_admission_id=visit(into), event_id=uuid4(), recorded_at=hour(9),
+    )  # fmt: skip
+
+
+def test_m5_facts_told_again_when_a_number_was_changed_are_neither_late_nor_told_twice(store, card):
+    messages = [uuid4() for _ in range(3)]
+    for message, kind, at in zip(
+        messages, ("created", "location_changed", "location_changed"), (0, 1, 2), strict=True
+    ):
+        told = {"message_id": message, "place": "B", "effective_field": "EVN-2"}
+        fact(store, 1, kind, at, **told)
+        fact(store, 2, kind, at, **told, recorded_at=hour(9 + at / 100))
+    fact(store, 2, "created", 5)
+    before = card()
+    assert (before.late.count, before.facts) == (3, 7)
+    joined(store, 1, 2)
+    found = card()
+    assert (found.late.count, found.facts, found.told, found.without_evn6) == (0, 4, 4, 3)
+
+
+def test_m5_what_is_late_after_a_number_was_changed_is(store, card):
+    joined(store, 1, 2)
+    message = uuid4()
+    fact(store, 1, "created", 4, message_id=message)
+    fact(store, 2, "created", 4, message_id=message, recorded_at=hour(9))
+    fact(store, 2, "location_changed", 3, recorded_at=hour(10))
+    assert (card().late.count, card().late.max_s) == (1, 3600)
+
+
+def test_m5_a_joined_visit_is_judged_by_the_path_of_the_number_that_stays(store, card):
+    joined(store, 1, 2)
+    message = uuid4()
+    stay(store, 2, "A^1^1", 0, 1)
+    told = {"place": "B^1^1", "prior_place": "A^1^1", "message_id": message}
+    fact(store, 1, "location_changed", 1, **told)
+    fact(store, 1, "cancelled", 1, message_id=message)
+    moved = fact(store, 2, "location_changed", 1, **told)
+    fact(store, 2, "created", 1, message_id=message)
+    fact(store, 2, "cancelled", 1, message_id=message)
+    stay(store, 2, "B^1^1", 1, start_event_id=moved)
+    found = card()
+    assert (found.with_prior, found.prior_unknown, found.prior_mismatched) == (1, 0, 0)
+    assert found.unresolved_cancels == 0
+
+
 @pytest.mark.parametrize(
     ("cancel", "original"),
     [
@@ -182,6 +231,25 @@ def test_t6_a_cancellation_without_its_time_takes_any_that_was_reported_before(s
     fact(store, 1, "created", 5)
     assert card().unresolved_cancels == 1
     fact(store, 1, "created", 1)
+    assert card().unresolved_cancels == 0
+
+
+def test_t2_a_coarse_cancellation_names_all_that_its_time_means(store, card):
+    fact(store, 1, "cancelled", 1, effective_precision="hour")
+    fact(store, 1, "created", 2)
+    assert card().unresolved_cancels == 1
+    fact(store, 1, "created", 1.5)
+    assert card().unresolved_cancels == 0
+    fact(store, 2, "discharge_cancelled", 3)
+    fact(store, 2, "discharged", 1, effective_precision="day")
+    assert card().unresolved_cancels == 0
+
+
+def test_t6_a_cancellation_that_calls_off_a_preadmission_is_resolved(store, card):
+    fact(store, 1, "cancelled", 3)
+    fact(store, 1, "planned", 1, plan="transfer")
+    assert card().unresolved_cancels == 1
+    fact(store, 1, "planned", 1, plan="preadmit")
     assert card().unresolved_cancels == 0
 
 
@@ -223,6 +291,48 @@ def test_all_that_an_early_stay_overlaps_are_conflicts_with_it(store, card):
     placed(store, 2, "W^1^A", 1, 2)
     placed(store, 3, "W^1^A", 3, 4)
     assert (card().bed_conflicts, card().bed_conflicts_now) == (2, 0)
+
+
+def test_of_very_many_at_once_each_is_held_against_those_that_last_the_longest(store, card):
+    placed(store, 1, "W^1^A", 0)
+    for number in range(2, 6):
+        placed(store, number, "W^1^A", number, 10 + number)
+    with queries.as_tenant(store.app, UUID(OURS)) as snapshot:
+        assert len(quality.bed_conflicts(snapshot)) == 1 + 2 + 3 + 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beds, "AT_ONCE_MAX", 2)
+        with queries.as_tenant(store.app, UUID(OURS)) as snapshot:
+            conflicts = quality.bed_conflicts(snapshot)
+    assert [(each.admission_id, each.other_admission_id) for each in conflicts] == [
+        (str(visit(number)), str(visit(other)))
+        for number, others in ((5, (1, 4)), (4, (1, 3)), (3, (1, 2)), (2, (1,)))
+        for other in others
+    ]
+
+
+def test_the_newest_conflicts_are_told_up_to_the_limit(store, card, monkeypatch):
+    for number in range(1, 6):
+        placed(store, number, f"W^1^{number % 2}", number)
+    monkeypatch.setattr(beds, "CONFLICTS_MAX", 2)
+    with queries.as_tenant(store.app, UUID(OURS)) as snapshot:
+        conflicts = quality.bed_conflicts(snapshot)
+    assert [each.started_at for each in conflicts] == [hour(5), hour(5)]
+
+
+def test_a_bed_of_very_many_stays_without_an_end_is_told_in_time(store, card):
+    store.run(
+        """INSERT INTO trajectory_points (
+            id, point_id, tenant_id, admission_id, patient_id, track, location, facility, building,
+            floor, point_of_care, room, bed, effective_at, known_from, start_inferred,
+            end_inferred, start_field, start_event_id, fold_version, partition, partition_seq, data)
+        SELECT gen_random_uuid(), gen_random_uuid(), %s, gen_random_uuid(), gen_random_uuid(),
+            'census', 'W^1^A', '', '', '', 'W', '1', 'A', %s::timestamptz + n * interval '1 minute',
+            %s, false, false, 'EVN-2', gen_random_uuid(), 1, 0, n, '{}'
+        FROM generate_series(1, 20000) AS n""",
+        OURS, hour(0), hour(0),
+    )  # fmt: skip
+    with queries.as_tenant(store.app, UUID(OURS)) as snapshot:
+        assert len(quality.bed_conflicts(snapshot)) == beds.CONFLICTS_MAX
 
 
 def test_m4_two_visits_of_one_patient_in_a_bed_are_flagged_apart(store, card):

@@ -6,6 +6,11 @@ from streams.read_models import PROJECTIONS, TIMELINE
 from streams.trajectory.facts import KINDS
 from tests.streams.trajectory.visits import TYPES, VISIT, Tables, adt, arrive, movement
 
+IN_A, IN_B, AHEAD = (
+    {"place": place, "status": status, "started_at": None, "ended_at": None, "precision": None}
+    for place, status in (("A", "completed"), ("B", "active"), ("C", "planned"))
+)
+
 
 def line(event):
     tables = Tables(TIMELINE)
@@ -52,6 +57,12 @@ def line(event):
         (adt("A45", "08:00"), "Patient changed", ""),
         (adt("A50", "08:00", into_admission_id=VISIT), "Visit number changed", ""),
         (adt("A23", "08:00", "A"), "Visit deleted", "at A"),
+        (adt("Encounter", "08:00", status="planned"), "Encounter stated", "planned"),
+        (
+            adt("Encounter", "08:00", status="in-progress", stays=[IN_A, IN_B, AHEAD]),
+            "Encounter stated",
+            "in-progress at B",
+        ),
     ],
 )
 def test_each_event_reads_as_a_line(event, title, description):
@@ -60,7 +71,8 @@ def test_each_event_reads_as_a_line(event, title, description):
 
 
 def test_every_kind_of_admission_event_has_a_line():
-    assert TIMELINE.reads == KINDS == set(TYPES.values())
+    assert set(TYPES.values()) == KINDS
+    assert {kind for kind in TIMELINE.reads if kind.startswith("admission.")} == KINDS
 
 
 def test_a_line_holds_what_only_some_events_say():
@@ -79,6 +91,7 @@ def test_a_line_holds_nothing_sealed():
 
 
 def test_the_read_models_have_names_and_tables_of_their_own():
-    assert [projection.name for projection in PROJECTIONS] == ["patients", "admissions", "timeline"]
+    names = [projection.name for projection in PROJECTIONS]
+    assert names == ["patients", "admissions", "timeline", "work", "flightplans"]
     owned = [table for projection in PROJECTIONS for table in projection.owns]
     assert len(owned) == len(set(owned))

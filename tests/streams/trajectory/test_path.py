@@ -1,23 +1,13 @@
 """The rules of the path, one test each, in every order of the facts."""
 
-import itertools
-
 import pytest
 
 from schemas.events import Event
 from streams.trajectory import path as paths
 from streams.trajectory.facts import Fact
-from streams.trajectory.path import Path, path
+from streams.trajectory.path import path
+from tests.streams.trajectory.arrivals import found
 from tests.streams.trajectory.visits import adt, shape
-
-
-def found(*events: Event) -> Path:
-    """The path, the same for every order of the facts (up to six of them)."""
-    facts = [Fact.of_event(event) for event in events]
-    first = path(facts)
-    if len(facts) <= 6:
-        assert {path(order) for order in itertools.permutations(facts)} == {first}
-    return first
 
 
 def stays(*events: Event) -> list[str]:

@@ -1,26 +1,18 @@
 """The rules where what was told late, taken back or said vaguely meets what is known."""
 
-import itertools
-
 import pytest
 
 from schemas.events import Event
+from streams.trajectory import cancels
 from streams.trajectory.facts import Fact
-from streams.trajectory.path import Path, path
-from tests.streams.trajectory.visits import adt, shape
+from streams.trajectory.path import path
+from streams.trajectory.walk import walk
+from tests.streams.trajectory.arrivals import found
+from tests.streams.trajectory.visits import adt, movement, shape
 
 A01 = adt("A01", "08:00", "A")
 TO_B = adt("A02", "10:00", "B", prior="A")
 TO_C = adt("A02", "11:00", "C", prior="B")
-
-
-def found(*events: Event) -> Path:
-    """The path, the same for every order of the facts (up to six of them)."""
-    facts = [Fact.of_event(event) for event in events]
-    first = path(facts)
-    if len(facts) <= 6:
-        assert {path(order) for order in itertools.permutations(facts)} == {first}
-    return first
 
 
 def stays(*events: Event) -> list[str]:
@@ -218,3 +210,103 @@ def test_t16_a_departure_from_a_temporary_place_is_no_transit():
         ["A 08:00-"],
         ["A 08:00-10:00", "X 10:00-10:30", "Y 11:00-"],
     )
+
+
+# --- T6, T9, T17, T26: preadmissions and who calls them off ---------------------------------------
+
+
+@pytest.mark.parametrize("reported", ["07:30", "08:30"])
+@pytest.mark.parametrize("by", ["EVN-6", "EVN-2"])
+def test_t6_t26_an_a11_calls_off_a_preadmission_whatever_its_class(by, reported):
+    ahead = adt("A05", "07:00", planned_place="A")
+    at = "07:00" if by == "EVN-6" else reported
+    result = found(ahead, adt("A11", at, "A", reported=reported, by=by))
+    assert (result.status, result.unresolved) == ("cancelled", ())
+    assert shape(result.planned) == [f"A 07:00-{reported}"]
+
+
+def test_t6_t26_an_admission_by_class_was_planned_until_it_was_called_off():
+    ahead = adt("A04", "07:00", "A", patient_class="P")
+    result = found(ahead, adt("A11", "07:00", "A", reported="07:30"))
+    assert (result.status, shape(result.planned)) == ("cancelled", ["A 07:00-07:30"])
+
+
+def test_t6_an_a11_takes_the_admission_and_a_late_one_is_the_same():
+    ahead = adt("A05", "07:00", planned_place="A")
+    cancel = adt("A11", "08:00", "A", reported="09:00")
+    result = found(ahead, A01, cancel)
+    assert (result.status, result.stays) == ("cancelled", ())
+    assert shape(result.planned) == shape(found(ahead, cancel).planned) == ["A 07:00-09:00"]
+
+
+def test_t6_an_a11_calls_off_no_plan_of_another_kind_and_none_told_later():
+    cancel = adt("A11", "07:00", "A", reported="08:00")
+    result = found(plan("A15", "07:30", "B"), cancel)
+    assert (shape(result.planned), len(result.unresolved)) == (["B 07:30-"], 1)
+    assert planned(plan("A05", "08:30", "A"), cancel) == ["A 08:30-"]
+
+
+def test_t9_an_a11_sent_again_calls_off_no_preadmission_told_since():
+    cancels = [adt("A11", "07:00", "A", reported=reported) for reported in ("08:00", "10:00")]
+    result = found(plan("A05", "07:00", "A"), plan("A05", "09:00", "A"), *cancels)
+    assert (shape(result.planned), result.status) == (["A 07:00-08:00", "A 09:00-"], "planned")
+    assert result.unresolved == ()
+
+
+def test_t9_an_a11_sent_again_ends_no_plan_told_since():
+    cancels = [adt("A11", "08:00", "A", reported=reported) for reported in ("09:00", "10:00")]
+    result = found(A01, *cancels, plan("A05", "09:30", "B"))
+    assert shape(result.planned) == ["B 09:30-"]
+    assert result.unresolved == ()
+
+
+def test_t9_an_a11_that_takes_a_further_admission_ends_the_plans():
+    cancels = [adt("A11", "08:00", "A", reported=reported) for reported in ("09:00", "10:00")]
+    anew = adt("A01", "08:00", "A", reported="09:20")
+    assert planned(A01, anew, *cancels, plan("A05", "09:30", "B")) == ["B 09:30-10:00"]
+
+
+# --- T6, T9: what is the same, and what tells a visit of one stay ---------------------------------
+
+
+def test_t6_a_place_that_was_taken_back_makes_no_second_stay():
+    nowhere = adt("A02", "08:00", "", reported="08:00")
+    gone = adt("A01", "11:00", "B", reported="08:30")
+    first = adt("A11", "11:00", reported="09:00")
+    moved = adt("A06", "11:00", "C", prior="B", reported="10:00")
+    cancel = adt("A11", "12:00", "C", by="EVN-2")
+    assert stays(nowhere, gone, first, moved) == ["C 11:00-"]
+    assert stays(nowhere, gone, first, moved, cancel) == []
+
+
+def test_t9_a_tracked_departure_told_twice_is_at_its_place():
+    tracked = adt("A09", "10:00", "T", prior="A")
+    again = adt("A09", "10:00", "T", prior="A", reported="10:05")
+    assert tracks(A01, tracked, again)[1] == ["A 08:00-10:00", "T 10:00-"]
+
+
+def test_t3_t9_a_move_told_twice_goes_whole_when_only_its_origin_is_named():
+    moved = adt("A02", "10:00", "B")
+    again = adt("A02", "10:00", "B", reported="10:05")
+    assert stays(A01, moved, again, adt("A12", "10:20", "A", by="EVN-2")) == ["A 08:00-"]
+
+
+def test_t23_what_is_told_of_the_past_is_not_cancelled():
+    past = adt(
+        "A02", "10:00", "B", prior="A", reported="11:00", movement_id=movement(1),
+        movement_historic=True,
+    )  # fmt: skip
+    cancel = adt("A12", "11:10", "A", prior="B", by="EVN-2")
+    again = adt("A02", "10:30", "A", prior="B")
+    assert stays(A01, past, again, cancel) == ["A 08:00-10:00", "B 10:00-10:30", "A 10:30-"]
+
+
+def test_a_visit_of_very_many_cancellations_without_their_times_is_read_in_time(monkeypatch):
+    walks = []
+    monkeypatch.setattr(cancels, "walk", lambda *a, **more: walks.append(1) or walk(*a, **more))
+    moves = [adt("A02", f"{at:02}:00", "AB"[at % 2]) for at in range(8, 20)]
+    vague = [adt("A11", f"20:{at:02}", "X", by="EVN-2") for at in range(60)]
+    elsewhere = [adt("A11", f"21:{at:02}", "A", by="EVN-2") for at in range(60)]
+    facts = [Fact.of_event(event) for event in (*moves, *vague, *elsewhere)]
+    assert len(path(facts).unresolved) == 120
+    assert len(walks) == 1

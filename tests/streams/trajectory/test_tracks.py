@@ -1,13 +1,11 @@
 """The rules of the physical and the planned track, of movements, deletions and new patients."""
 
-import itertools
 from uuid import UUID
 
 import pytest
 
 from schemas.events import Event
-from streams.trajectory.facts import Fact
-from streams.trajectory.path import Path, path
+from tests.streams.trajectory.arrivals import found
 from tests.streams.trajectory.visits import PATIENT, adt, movement, shape
 
 A01 = adt("A01", "08:00", "A")
@@ -20,15 +18,6 @@ AT_B = adt("A10", "11:00", "B")
 LEAVE = adt("A21", "10:00", "A")
 RETURN = adt("A22", "11:00", "A")
 OTHER = str(UUID(int=77))
-
-
-def found(*events: Event) -> Path:
-    """The path, the same for every order of the facts (up to six of them)."""
-    facts = [Fact.of_event(event) for event in events]
-    first = path(facts)
-    if len(facts) <= 6:
-        assert {path(order) for order in itertools.permutations(facts)} == {first}
-    return first
 
 
 def tracks(*events: Event) -> tuple[list[str], list[str]]:

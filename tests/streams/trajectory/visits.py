@@ -49,6 +49,7 @@ TYPES = {
     "A50": "admission.joined",
     "A52": "admission.leave_cancelled",
     "A53": "admission.return_cancelled",
+    "Encounter": "admission.encounter_stated",
     "Z99": "admission.movement_updated",
 }
 PLANS = {
@@ -87,12 +88,13 @@ def adt(
     reported: str | None = "",
     by: str | None = None,
     name: str = "",
+    precision: str = "second",
     **more: Any,
 ) -> Event:
     """What one message says of the visit; ``reported`` is ``at`` if not given.
 
-    ``by`` is the field that gave ``at``: EVN-6 for a cancellation, if not given. ``more`` are
-    further fields of the event's data.
+    ``by`` is the field that gave ``at``: EVN-6 for a cancellation, if not given. ``precision``
+    is that of ``at``. ``more`` are further fields of the event's data.
     """
     told = at if reported == "" else reported
     if by is None:
@@ -100,6 +102,7 @@ def adt(
     key = f"{trigger}|{at}|{place}|{prior}|{told}|{by}|{name}"
     number = more.pop("visit_number", b"sealed " + key.encode())
     key += "".join(f"|{field}={value}" for field, value in sorted(more.items()))
+    key += "" if precision == "second" else precision
     event_id = str(uuid5(NAMES, key))
     if trigger in PLANS:
         more = {"plan": PLANS[trigger], **more}
@@ -111,7 +114,7 @@ def adt(
         event_id=event_id, stream_type="admission", stream_id=VISIT, event_version=1,
         event_type=TYPES[trigger], schema_version=1, tenant_id=TENANT, feed_id=FEED,
         message_id=str(uuid5(NAMES, "message " + key)), person_id=PATIENT,
-        occurred_at=micros(clock(at)), occurred_precision="second", occurred_field=by,
+        occurred_at=micros(clock(at)), occurred_precision=precision, occurred_field=by,
         occurred_text=at, recorded_at=0, partition=3, partition_seq=0, global_position=0,
         correlation_id=event_id, causation_id=event_id, mapper_version=1, trace=None,
         created_by=FEED, sealed={"visit_number": number},
