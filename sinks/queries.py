@@ -211,12 +211,11 @@ def trajectory(
 
 
 def timeline(connection: Snapshot, admission_id: UUID) -> list[Happened]:
-    """What happened to a visit, in order; :class:`AnswerTooLong` over ``ANSWER_MAX`` events."""
-    rows = connection.execute(
-        "SELECT event_type, occurred_at FROM timeline_events"
-        " WHERE admission_id = %s ORDER BY occurred_at, partition_seq, id LIMIT %s",
-        (admission_id, ANSWER_MAX + 1),
-    ).fetchall()
+    """What happened to a visit, in order; :class:`AnswerTooLong` over ``ANSWER_MAX`` events.
+
+    A visit whose number was changed goes on as another one, which holds all of it.
+    """
+    rows = connection.execute(_TIMELINE, (admission_id, ANSWER_MAX + 1)).fetchall()
     if len(rows) > ANSWER_MAX:
         raise AnswerTooLong(f"more rows than an answer may have: {ANSWER_MAX}")
     return [_of(Happened, row) for row in rows]
@@ -314,6 +313,17 @@ FROM trajectory_points AS point
 LEFT JOIN events AS event ON event.event_id = point.start_event_id
 WHERE {}
 ORDER BY point.admission_id, point.track, point.effective_at, point.point_id
+"""
+_TIMELINE = """
+WITH RECURSIVE way (admission_id, step) AS (
+    SELECT %s::uuid, 0
+    UNION ALL
+    SELECT alias.into_admission_id, way.step + 1
+    FROM way JOIN admission_aliases AS alias ON alias.admission_id = way.admission_id
+) CYCLE admission_id SET ring USING passed
+SELECT event_type, occurred_at FROM timeline_events
+WHERE admission_id = (SELECT admission_id FROM way WHERE NOT ring ORDER BY step DESC LIMIT 1)
+ORDER BY occurred_at, partition_seq, id LIMIT %s
 """
 _LONGEST = """
 SELECT admission_id FROM trajectory_points

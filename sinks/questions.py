@@ -1,8 +1,9 @@
 """Questions that people ask of paths: where, the whole path, who is in a ward, who met whom.
 
-Each is a function of the database (migration 004) that answers for one tenant, as of any instant
-and as it was known at any instant; a patient's visits are those of everybody who was the same
-patient then. Known time is the ledger's ``recorded_at``; None means now, in either time.
+Each is a function of the database (migrations 004, 006) that answers for one tenant, as of any
+instant and as it was known at any instant; a patient's visits are those of everybody who was the
+same patient then, and a visit is the one as which it went on by then. Known time is the ledger's
+``recorded_at``; None means now, in either time.
 """
 
 from collections.abc import Mapping

@@ -11,6 +11,7 @@ from schemas import events, identity, sealing
 from schemas.clock import instant
 from schemas.feeds import Feed
 from schemas.sealing import Keys
+from sinks.accounts import Visit
 from sinks.aliases import UNDO
 from streams.ledger.identities import Change, Named, Person, name
 from streams.ledger.mapping.facts import Draft, Facts, IdentityChange, Part
@@ -74,6 +75,20 @@ def named(facts: Facts, message: Message, identity_key: bytes) -> list[Named]:
     ]
 
 
+def visits(facts: Facts, people: Sequence[Person], message: Message, keys: Keys) -> list[Visit]:
+    """The visits whose accounts the message tells, each with the part's person."""
+    return [
+        Visit(
+            tenant_id=message["tenant_id"],
+            account_id=str(identity.admission(keys.identity, part.account)),
+            admission_id=str(identity.admission(keys.identity, part.claim.visit)),
+            patient_id=person.patient_id,
+        )
+        for part, person in zip(facts.parts, people, strict=True)
+        if part.account and part.claim.visit and not person.conflict
+    ]
+
+
 def _to_tell(change: IdentityChange, message: Message) -> Change:
     event_id = identity.event(
         UUID(message["message_id"]), change.event_type, change.ordinal, _CHANGE
@@ -123,15 +138,9 @@ def _event(
     event_id = identity.event(
         UUID(message["message_id"]), draft.event_type, draft.ordinal, draft.role
     )
-    visit = draft.visit or part.claim.visit
-    if draft.stream_type == "patient":
-        stream_id = person.patient_id
-    else:
-        assert visit is not None, "a visit's event names a visit"
-        stream_id = str(identity.admission(keys.identity, visit))
     return {
         "event_id": event_id,
-        "stream_id": stream_id,
+        "stream_id": _stream(draft, part, person, keys),
         "stream_type": declared.stream_type,
         "event_type": declared.name,
         "schema_version": declared.schema_version,
@@ -155,10 +164,26 @@ def _event(
     }
 
 
+def _stream(draft: Draft, part: Part, person: Person, keys: Keys) -> str:
+    """The stream an event belongs to: the patient's, a visit's, or one that the draft names."""
+    if draft.stream_type == "patient":
+        return person.patient_id
+    if draft.stream is not None:
+        patient = (person.patient_id,) if draft.stream.of_patient else ()
+        return str(identity.evidence(keys.identity, *draft.stream.parts, *patient))
+    visit = draft.visit or part.claim.visit
+    assert visit is not None, "a visit's event names a visit"
+    return str(identity.admission(keys.identity, visit))
+
+
 def _data(draft: Draft, part: Part, person: Person, feed: Feed, keys: Keys) -> dict[str, Any]:
     data = dict(draft.data)
-    if draft.stream_type == "admission":
+    if draft.stream_type != "patient":
         data["patient_id"] = person.patient_id
+    if draft.stream_type == "evidence":
+        visit, order = part.claim.visit, draft.order
+        data["admission_id"] = visit and str(identity.admission(keys.identity, visit))
+        data["order_id"] = order and str(identity.order(keys.identity, order))
     if draft.attending is not None:
         authority = draft.attending.authority or feed.authority
         data["attending_id"] = str(identity.staff(keys.identity, authority, draft.attending.value))
@@ -180,7 +205,8 @@ def _sealed(clear: Mapping[str, Any], person: UUID, event_id: UUID, keys: Keys) 
 
 
 def _conflict(facts: Facts, part: Part, person: Person, role: str) -> Draft:
-    first = part.drafts[0]
+    first: Draft | IdentityChange = part.drafts[0] if part.drafts else part.changes[0]
+    reported_at = first.data["reported_at"] if isinstance(first, Draft) else first.reported_at
     return Draft(
         event_type="identity.conflict",
         stream_type="patient",
@@ -188,7 +214,7 @@ def _conflict(facts: Facts, part: Part, person: Person, role: str) -> Draft:
         occurred_field=first.occurred_field,
         data={
             "trigger": facts.trigger,
-            "reported_at": first.data["reported_at"],
+            "reported_at": reported_at,
             "patients": list(person.patients),
         },
         clear={},

@@ -50,6 +50,14 @@ def prior_visit(message: Message, claim: Claim, rule: Rule, feed: Feed) -> Ident
     return None
 
 
+def account(message: Message, rule: Rule, feed: Feed) -> Identifier | None:
+    """MRG-3 of a message that moves a whole account with every visit that belongs to it."""
+    merged = message.segment("MRG")
+    if merged is None or rule.prior_visit != (f"MRG-{ACCOUNT_FIELD}",):
+        return None
+    return claims.account(message, merged, ACCOUNT_FIELD, feed)
+
+
 def same(one: Identifier, other: Identifier) -> bool:
     """Whether two numbers are one, whatever type they are said to be of."""
     return _key(one) == _key(other)

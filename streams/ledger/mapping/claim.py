@@ -2,7 +2,7 @@
 
 from schemas.feeds import Feed
 from schemas.identity import Identifier
-from streams.ledger.mapping.facts import Claim, Unmappable
+from streams.ledger.mapping.facts import Claim, Nobody
 from streams.ledger.mapping.message import Message, Segment
 
 # HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
@@ -11,10 +11,10 @@ NOT_PERSONS = frozenset({ACCOUNT, "ANC", "AND", "ANT", "VN"})
 
 
 def claim(message: Message, patient: Segment, feed: Feed) -> Claim:
-    """The claim of a message; raises `Unmappable` ``no_patient`` without an identifier."""
+    """The claim of a message; raises `Nobody` without an identifier."""
     identifiers = persons(message, patient, 3, feed)
     if not identifiers:
-        raise Unmappable("no_patient", "PID-3 holds no identifier of a person")
+        raise Nobody("no patient: PID-3 holds no identifier of a person")
     return Claim(identifiers=identifiers, visit=_visit(message, patient, feed))
 
 

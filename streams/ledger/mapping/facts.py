@@ -29,6 +29,20 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StreamName:
+    """What names a stream that is neither the patient's nor a visit's, hashed under their key.
+
+    With ``of_patient`` the patient's id belongs to it.
+    """
+
+    parts: tuple[str, ...] = field(repr=False)
+    of_patient: bool = False
+
+    def __post_init__(self) -> None:
+        assert self.parts, "a stream has a name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """An event to be: all that the message says of it, before ids, seals and numbers.
 
@@ -36,7 +50,8 @@ class Draft:
     None in it, to be made of ``attending``, and so is ``movement_id``, of ``movement``.
     ``clear`` is PHI to seal, by field name, as JSON values. ``occurred_field`` is the field that
     gave ``occurred`` (rule T1). ``visit`` is whose stream it belongs to where that isn't the
-    claim's; ``source`` are the identifiers (MRG-1) of whose visit it was, if they are said.
+    claim's; ``stream`` names the stream of evidence and ``order`` gives its ``order_id``;
+    ``source`` are the identifiers (MRG-1) of whose visit it was, if they are said.
     ``ordinal`` (of its part) and ``role`` tell the events of one message apart.
     """
 
@@ -50,6 +65,8 @@ class Draft:
     movement: Identifier | None = field(default=None, repr=False)
     visit: Identifier | None = field(default=None, repr=False)
     source: tuple[Identifier, ...] = field(default=(), repr=False)
+    order: Identifier | None = field(default=None, repr=False)
+    stream: StreamName | None = field(default=None, repr=False)
     ordinal: int = 0
     role: str
 
@@ -78,14 +95,19 @@ class IdentityChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What a message says of one patient and visit: one PID with what belongs to it."""
+    """What a message says of one patient and visit: one PID with what belongs to it.
+
+    ``account`` is PID-18 beside PV1-19 where something is told of that visit: the account to
+    which it belongs (rule M5). A part without drafts only tells of two patients (rule M7).
+    """
 
     claim: Claim
     drafts: tuple[Draft, ...] = field(repr=False)
     changes: tuple[IdentityChange, ...] = ()
+    account: Identifier | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        assert self.drafts, "a part says something"
+        assert self.drafts or self.changes, "a part says something"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +115,15 @@ class Facts:
     """A message that says something: ``message_type`` such as ``ADT^A01``, MSH-10, parts.
 
     There is one part but where a message is about several patients (rules T18, M1).
+    ``left_out`` says why something of it became no fact, each reason once and without PHI: what
+    it tells of a visit that it doesn't name (rule T25), or of nobody that it names.
     """
 
     message_type: str
     trigger: str
     control_id: str
     parts: tuple[Part, ...]
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.parts, "facts are about somebody"
@@ -111,6 +136,10 @@ class Ignored:
     message_type: str
     control_id: str
     reason: str
+
+
+class Nobody(Exception):  # noqa: N818  named for what is wrong
+    """A message, or a part of one, that names no patient; the text holds nothing of it."""
 
 
 class Unmappable(Exception):  # noqa: N818  named for what is wrong

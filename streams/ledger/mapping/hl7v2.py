@@ -1,7 +1,8 @@
 """HL7 v2 messages to drafts of events, by the table of triggers."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -9,7 +10,15 @@ from typing import Any, TypeAlias
 from schemas.events import TYPES
 from schemas.feeds import Feed
 from schemas.identity import Identifier
-from streams.ledger.mapping import changes, movement, times
+from streams.ledger.mapping import (
+    administrations,
+    changes,
+    evidence,
+    immunizations,
+    movement,
+    results,
+    times,
+)  # fmt: skip
 from streams.ledger.mapping import claim as claims
 from streams.ledger.mapping.demographics import demographics
 from streams.ledger.mapping.facts import (
@@ -18,6 +27,7 @@ from streams.ledger.mapping.facts import (
     Facts,
     IdentityChange,
     Ignored,
+    Nobody,
     Part,
     Unmappable,
 )  # fmt: skip
@@ -26,12 +36,22 @@ from streams.ledger.mapping.place import place
 from streams.ledger.mapping.table import IGNORED, RECEIVED, RECORDED, RULES, Rule
 from streams.ledger.mapping.times import Moment
 
-MAPPER_VERSION = 2  # rises when the same bytes give other drafts
+MAPPER_VERSION = 4  # rises when the same bytes give other drafts
 
 _Timed: TypeAlias = tuple[Moment, str]
 """A moment, and the field that gave it."""
 
+_TELLERS: Mapping[tuple[str, str], evidence.Teller] = {
+    ("ORU", "R01"): results.tell,
+    ("RAS", "O17"): administrations.tell,
+    ("RAS", "O01"): administrations.tell,  # v2.3's name of it
+    ("VXU", "V04"): immunizations.tell,
+}
+"""What tells of evidence, by message type and trigger; every ADT has its rule."""
+
 _CODE = re.compile(r"[A-Z][A-Z0-9]{2}")
+_NO_VISIT = "no visit number: PV1-19 and PID-18 are empty"
+_NO_PRIOR_VISIT = "no visit number: the visit that changes, or its number, isn't named"
 _TEXT = {"patient_class": 2, "admission_type": 4, "hospital_service": 10}  # of PV1
 _PLACES = {
     "place": 3, "prior_place": 6, "temporary_place": 11, "pending_place": 42,
@@ -79,22 +99,42 @@ def map_message(body: bytes, feed: Feed, *, received_at: datetime) -> Facts | Ig
     kind, trigger = _type(message, header)
     control_id = message.resolve(header.field(10))
     message_type = f"{kind}^{trigger}" if trigger else kind
+    tell = _TELLERS.get((kind, trigger))
     rule = RULES.get(trigger) if kind == "ADT" else None
-    if rule is None:
+    if tell:
+        parts, left_out = evidence.parts(
+            evidence.Reading(
+                message=message, header=header, feed=feed, trigger=trigger,
+                received_at=received_at,
+            ),
+            tell,
+        )  # fmt: skip
+    elif rule:
+        parts, left_out = _visit_parts(message, feed, rule, received_at)
+    else:
         return Ignored(
             message_type=message_type, control_id=control_id, reason=_reason(kind, trigger)
         )
+    if not parts:
+        return Ignored(message_type=message_type, control_id=control_id, reason=left_out[0])
+    return Facts(
+        message_type=message_type, trigger=trigger, control_id=control_id,
+        parts=parts, left_out=left_out,
+    )  # fmt: skip
+
+
+def _visit_parts(
+    message: Message, feed: Feed, rule: Rule, received_at: datetime
+) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+    """What an ADT says by its trigger's rule, and why some of it is left out."""
     recorded = _occurred(message, feed, RECORDED, received_at)
-    parts = tuple(
-        _part(
-            _Reading(
-                message=group, feed=feed, rule=rule, ordinal=number,
-                received_at=received_at, recorded=recorded,
-            )
+    return _parts(
+        _Reading(
+            message=group, feed=feed, rule=rule, ordinal=number,
+            received_at=received_at, recorded=recorded,
         )
         for number, group in enumerate(_groups(message, rule))
     )  # fmt: skip
-    return Facts(message_type=message_type, trigger=trigger, control_id=control_id, parts=parts)
 
 
 def _groups(message: Message, rule: Rule) -> list[Message]:
@@ -109,20 +149,50 @@ def _groups(message: Message, rule: Rule) -> list[Message]:
     return parts
 
 
-def _part(reading: _Reading) -> Part:
-    """What one PID and what belongs to it say."""
+def _parts(readings: Iterable[_Reading]) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+    """What the parts of a message say, and why some of it is left out, each reason once.
+
+    Who isn't named can't be told of; the other parts stay what they are.
+    """
+    parts: list[Part] = []
+    reasons: list[str] = []
+    for reading in readings:
+        try:
+            part, left_out = _part(reading)
+        except Nobody as nobody:
+            reasons.append(str(nobody))
+            continue
+        parts.append(part)
+        reasons += left_out
+    return tuple(parts), tuple(dict.fromkeys(reasons))
+
+
+def _part(reading: _Reading) -> tuple[Part, list[str]]:
+    """What one PID and what belongs to it say, and why some of that is left out."""
     message, feed, rule = reading.message, reading.feed, reading.rule
     patient = _patient(message, rule)
     claim = claims.claim(message, patient, feed)
     drafts = [_patient_draft(reading, patient)]
     changed: tuple[IdentityChange, ...] = ()
+    left_out: list[str] = []
     if rule.change:
         changed = _identity_change(reading, claim)
-    elif rule.prior_visit:
-        drafts += _number_drafts(reading, claim)
     elif rule.visit_event:
-        drafts += _visit_drafts(reading, claim)
-    return Part(claim=claim, drafts=tuple(drafts), changes=changed)
+        of_visit = _number_drafts if rule.prior_visit else _visit_drafts
+        try:
+            drafts += of_visit(reading, claim)
+        except _NoVisit as error:
+            left_out.append(str(error))
+    account = claims.account(message, patient, 18, feed) if _of_claimed(drafts) else None
+    if account and claim.visit and changes.same(account, claim.visit):
+        account = None
+    said = Part(claim=claim, drafts=tuple(drafts), changes=changed, account=account)
+    return said, left_out
+
+
+def _of_claimed(drafts: list[Draft]) -> bool:
+    """Whether something is told of the visit that the claim names."""
+    return any(draft.stream_type == "admission" and draft.visit is None for draft in drafts)
 
 
 def _type(message: Message, header: Segment) -> tuple[str, str]:
@@ -149,17 +219,19 @@ def _reason(kind: str, trigger: str) -> str:
     if kind == "ADT":
         known = IGNORED.get(trigger)
         return f"{known}: {trigger}" if known else f"trigger not mapped: {trigger}"
+    if trigger and any(kind == told for told, _ in _TELLERS):
+        return f"trigger not mapped: {kind}^{trigger}"
     return "acknowledgement" if kind == "ACK" else f"message type not mapped: {kind}"
 
 
 def _patient(message: Message, rule: Rule) -> Segment:
-    """The message's one PID; several are fine as long as they name the same patient.
+    """The message's one PID, or `Nobody`; several are fine as long as they name the same patient.
 
     An unlink has two of different patients, of which the first is meant.
     """
     patients = message.segments("PID")
     if not patients:
-        raise Unmappable("no_patient", "there is no PID")
+        raise Nobody("no patient: there is no PID")
     if rule.change is None and len({patient.field(3) for patient in patients}) > 1:
         raise Unmappable("structure", "PID repeats with several patients")
     return patients[0]
@@ -177,14 +249,15 @@ def _patient_draft(reading: _Reading, patient: Segment) -> Draft:
 
 
 def _visit_drafts(reading: _Reading, claim: Claim) -> list[Draft]:
-    """What happened to the visit, if one is named; raises `Unmappable` if one must be."""
+    """What happened to the visit; raises `_NoVisit` where something did and none is named."""
     message, feed = reading.message, reading.feed
     rule = movement.acting(message, reading.rule)
+    visit = message.segment("PV1")
     if claim.visit is None:
-        if rule.needs_visit:
-            raise Unmappable("no_visit", "neither PV1-19 nor PID-18 holds a visit number")
+        if rule.needs_visit or (visit and visit.component(2).upper() not in rule.no_class):
+            raise _NoVisit(_NO_VISIT)
         return []
-    if not (rule.needs_visit or message.segment("PV1")):
+    if not (rule.needs_visit or visit):
         return []
     return [
         _visit_draft(
@@ -198,7 +271,8 @@ def _visit_drafts(reading: _Reading, claim: Claim) -> list[Draft]:
 def _number_drafts(reading: _Reading, claim: Claim) -> list[Draft]:
     """A visit that changes its patient, its number, or both (rule M5).
 
-    The old number's stream ends by joining the new one's, where the rest is told.
+    The old number's stream ends by joining the new one's, where the rest is told. Raises
+    `_NoVisit` where one must be named and isn't.
     """
     message, rule = reading.message, reading.rule
     old, new = changes.prior_visit(message, claim, rule, reading.feed), claim.visit
@@ -207,7 +281,7 @@ def _number_drafts(reading: _Reading, claim: Claim) -> list[Draft]:
     moves = rule.visit_event == "admission.patient_changed"
     if not ((old or new) if moves else (old and new)):
         if rule.needs_visit:
-            raise Unmappable("no_visit", "the visit that changes, or its number, isn't named")
+            raise _NoVisit(_NO_PRIOR_VISIT)
         return []
     drafts = []
     if old and new and not changes.same(old, new):
@@ -218,6 +292,10 @@ def _number_drafts(reading: _Reading, claim: Claim) -> list[Draft]:
         source = changes.whose(message, claim, reading.feed)
         visit = None if new else old
         drafts.append(_visit_draft(reading, rule, claim, data, visit=visit, source=source))
+        account = changes.account(message, rule, reading.feed)
+        if account and new and not changes.same(account, new):
+            moved = _visit_draft(reading, rule, claim, data, visit=account, source=source)
+            drafts.append(replace(moved, role="account"))
     return drafts
 
 
@@ -304,21 +382,19 @@ def _occurred(
     One that says no more than the day is not midnight (rule T22): a further field that holds a
     time of that day says when.
     """
-    coarse: _Timed | None = None
-    for field in ladder:
-        if field == RECEIVED:
-            break
-        name, number = _field(field)
-        segment = message.segment(name)
-        raw = segment.component(number) if segment else ""
-        read = times.moment(raw, feed.zone) if raw else None
-        if read is None:
-            continue
-        if read.precision in times.COARSE:
-            coarse = coarse or (read, field)
-        elif coarse is None or times.within(read, coarse[0]):
-            return read, field
-    return coarse or (Moment(received_at.astimezone(UTC), "fraction", ""), RECEIVED)
+    said = (
+        (field, segment.component(number))
+        for field in ladder
+        if field != RECEIVED
+        for name, number in [_field(field)]
+        if (segment := message.segment(name))
+    )
+    found = times.first(said, feed.zone)
+    return found or (Moment(received_at.astimezone(UTC), "fraction", ""), RECEIVED)
+
+
+class _NoVisit(Exception):  # noqa: N818  named for what is wrong
+    """What the message tells of a visit names none: left out, with this as the reason."""
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ any line end, odd or missing delimiters, a field broken over lines, segment ids 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,6 +61,12 @@ class Message:
     def segments(self, name: str) -> list["Segment"]:
         """All segments of that name, in order."""
         return [Segment(self, line) for line in self._lines.get(name, ())]
+
+    def ordered(self) -> "Iterator[tuple[str, Segment]]":
+        """All segments with their ids, in order."""
+        rest = {name: iter(lines) for name, lines in self._lines.items()}
+        for name in self._order:
+            yield name, Segment(self, next(rest[name]))
 
     def split(self, name: str) -> "list[Message]":
         """One message per segment of that name: all before the first of them, and its own group.
@@ -137,6 +144,10 @@ class Segment:
         if len(text) > FIELD_CHARACTERS_MAX:
             raise Unmappable("structure", "a field that is read is too long")
         return text
+
+    def length(self, number: int) -> int:
+        """How many characters the field has as sent, white space included."""
+        return len(self._fields[number]) if number < len(self._fields) else 0
 
     def repetitions(self, number: int) -> list[list[str]]:
         """The field's repetitions, each as its components, as sent."""

@@ -57,9 +57,10 @@ class Rule:
     """What one trigger says: an event of the patient, and mostly one of the visit.
 
     ``ladder`` are the fields that may give the visit event's time, best first (rules T1, T2);
-    ``says`` are the fields of its data; ``tracks`` is what it does to the path. Without a visit
-    number the message is a dead letter (rule T25) if ``needs_visit``, else it is about the
-    patient alone (rule I6). ``no_class`` are values of PV1-2 that say nothing of the visit;
+    ``says`` are the fields of its data; ``tracks`` is what it does to the path. What tells
+    of a visit without its number is left out, with the reason, and the rest is about the patient
+    alone (rules T25, I6): with ``needs_visit`` every message of the trigger does, else one with a
+    PV1. ``no_class`` are values of PV1-2 that say nothing of the visit;
     ``planned_as`` is the trigger whose rule holds for the visit where PV1-2 is P (rule T26).
     ``plan``, ``planned_place`` and ``expected`` tell of a plan: its kind, the fields that may
     hold its place, and its time (rule T17). ``prior_visit`` are the fields that may name the
@@ -174,8 +175,8 @@ RULES: Mapping[str, Rule] = {
                tracks="physical: at the temporary place, or back; census: the bed if it is new",
                rules="T1, T16, T25"),
         _visit("A11", "cancel admit or register", "cancelled", says=_PLACES,
-               tracks="census, physical: no admission", rules="T2, T4, T6, T25, T26",
-               planned_as="A38"),
+               tracks="census, physical: no admission; planned: no pre-admission",
+               rules="T2, T4, T6, T25, T26"),
         _visit("A12", "cancel transfer", "location_change_cancelled", says=_PLACES,
                tracks="census, physical: no transfer", rules="T2, T3, T4, T5, T25"),
         _visit("A13", "cancel discharge", "discharge_cancelled", says=_PLACES,
@@ -270,15 +271,18 @@ cancellation EVN-6 is the time of what is cancelled. The patient's event is a sn
 EVN-2, else MSH-7, else when the message was received.
 
 A visit has two tracks: census (the bed that is the patient's) and physical (where the patient
-is). What is planned stands apart. "needs visit" says that a message without a visit number
-(PV1-19, else PID-18; never a time) becomes a dead letter; the others are about the patient
-alone then.
+is). What is planned stands apart. A message without a visit number (PV1-19, else PID-18; never
+a time) is about the patient alone: it is applied, and what it tells of the visit is left out,
+which is the message's reason and counted. "needs visit" says that every message of that trigger
+tells of a visit; of the others, those with a PV1.
 """
 _CLOSING = """\
-- An admission, a registration or its cancellation whose PV1-2 is `P` is a pre-admission or its
-  cancellation (as A05 and A38): nobody is there yet.
+- An admission or a registration whose PV1-2 is `P` is a pre-admission (as A05): nobody is there
+  yet. An A11 that takes no admission back takes back a pre-admission, whatever its PV1-2 says.
 - A movement that ZBE numbers (IHE PAM) says its number and whether it is historic. ZBE-4
   `CANCEL` makes any trigger the one that cancels it: {cancels}.
+- A44 moves the visits of the account (MRG-3): the one by its number, and those of the old patient
+  that were told with it (PID-18 beside PV1-19), before or after.
 - A45 whose old visit number (MRG-5) isn't PV1-19 joins the old number's path to the new one.
 - MRG-1 names the patient who gives way: by its repetition of the same type as the preferred one
   of PID-3, else in order; else MRG-4, else MRG-2. Each PID and each MRG of a merge, a move or a
@@ -291,8 +295,8 @@ _CLOSING = """\
 {ignored}
 
 Every other trigger and message type is ignored with its reason and counted; it is never an
-error. A message with one of the triggers above becomes a dead letter when it names no patient
-(PID-3), no visit where one is needed, nobody to merge where somebody is, or can't be read.
+error; so is a message with one of the triggers above that names no patient (PID-3). It becomes
+a dead letter when it names nobody to merge where somebody is, or can't be read.
 """
 _HEAD = (
     "trigger", "is", "patient's event", "visit's event", "does to the track",

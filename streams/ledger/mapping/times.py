@@ -7,7 +7,7 @@ moment is its local start.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
@@ -78,6 +78,24 @@ def moment(text: str, zone: ZoneInfo) -> Moment | None:
 def within(moment: Moment, coarse: Moment) -> bool:
     """Whether a moment lies in the year, month or day that another one names."""
     return timedelta() <= moment.at - coarse.at < COARSE[coarse.precision]
+
+
+def first(said: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Moment, str] | None:
+    """The first of named texts that is a time, read, with its name; None if none is.
+
+    One that says no more than the day is not midnight (rule T22): a further one that holds a
+    time of that day says when.
+    """
+    coarse: tuple[Moment, str] | None = None
+    for name, raw in said:
+        read = moment(raw, zone) if raw else None
+        if read is None:
+            continue
+        if read.precision in COARSE:
+            coarse = coarse or (read, name)
+        elif coarse is None or within(read, coarse[0]):
+            return read, name
+    return coarse
 
 
 def day(text: str) -> str | None:

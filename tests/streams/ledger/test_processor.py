@@ -203,6 +203,17 @@ def test_a_key_younger_than_what_is_held_is_asked_for(line):
     assert len(line.store.rows("SELECT * FROM events")) == 2
 
 
+def test_keys_that_came_after_the_batch_was_read_open_it_all_the_same(line, monkeypatch):
+    record, asked, real = line.record(adt()), [], line.processor._tenant_keys
+    monkeypatch.setattr(
+        Ledger,
+        "_tenant_keys",
+        lambda _, tenant: asked.append(tenant) or (real(tenant) if asked[1:] else None),
+    )
+    line.send(record)
+    assert counts(line.store, "ledger") == {"applied": 1}
+
+
 def test_a_key_that_is_nowhere_makes_a_dead_letter(line):
     gone = sealing.Key.of(bytes(32), version=9, scope=sealing.Scope.TENANT)
     keys = sealing.Keys(tenant_id=TENANT, data={9: gone}, identity=line.keys().identity)
@@ -219,6 +230,58 @@ def test_a_fault_of_the_mapper_stops_its_message_and_says_nothing_of_it(line, mo
     letter = line.letter()
     assert (letter["stage"], letter["cause"]) == ("map", "mapper_failed")
     assert "Zyqorv" not in letter["reason"] + caplog.text
+
+
+@pytest.mark.parametrize("step", ["named", "decide"])
+def test_a_fault_of_deciding_stops_its_message_alone_and_says_nothing_of_it(
+    line, monkeypatch, caplog, step
+):
+    real = getattr(processor, step)
+
+    def fail(facts, *given, **more):
+        if facts.trigger == "A02":
+            raise KeyError("Zyqorv")
+        return real(facts, *given, **more)
+
+    monkeypatch.setattr(processor, step, fail)
+    assert line.send(*(line.record(adt(each)) for each in ("A01", "A02", "A03"))) == 3
+    letter = line.letter()
+    assert (letter["stage"], letter["cause"]) == ("decide", "decide_failed")
+    assert "Zyqorv" not in letter["reason"] + caplog.text
+    rows = line.store.rows('SELECT outcome, reason, events FROM messages ORDER BY "offset"')
+    assert [(row["outcome"], row["events"]) for row in rows] == [
+        ("applied", 2), ("dead", 0), ("applied", 2),
+    ]  # fmt: skip
+    assert rows[1]["reason"] == letter["reason"] == "decide raised: KeyError"
+    assert counts(line.store, "ledger") == {"applied": 2, "dead": 1}
+
+
+def test_t25_a_message_without_a_visit_number_is_applied_and_says_what_it_left_out(line):
+    line.send(line.record(adt().replace(b"CANARYVISIT^^^NORTH^VN", b"")))
+    [message] = line.store.rows("SELECT outcome, reason, events FROM messages")
+    assert message["reason"] == "no visit number: PV1-19 and PID-18 are empty"
+    assert (message["outcome"], message["events"]) == ("applied", 1)
+    [event] = line.store.rows("SELECT * FROM events")
+    assert event["event_type"] == "patient.registered"
+    assert counts(line.store, "ledger") == {"applied": 1}
+
+
+def test_what_is_left_out_is_told_beside_a_conflict(line):
+    line.send(line.record(adt(mrn="A^^^N^MR")), line.record(adt(mrn="B^^^N^MR")))
+    both = adt(mrn="A^^^N^MR~B^^^N^MR").replace(b"CANARYVISIT^^^NORTH^VN", b"")
+    line.send(line.record(both))
+    [row] = line.store.rows("SELECT reason FROM messages WHERE reason IS NOT NULL")
+    assert row["reason"] == (
+        "no visit number: PV1-19 and PID-18 are empty; identity.conflict"
+    )  # fmt: skip
+
+
+def test_a_message_of_nobody_is_ignored_with_the_reason(line):
+    line.send(line.record(adt(mrn="")))
+    [message] = line.store.rows("SELECT outcome, reason FROM messages")
+    assert message["outcome"] == "ignored"
+    assert message["reason"] == "no patient: PID-3 holds no identifier of a person"
+    assert line.store.rows("SELECT FROM dead_letters") == []
 
 
 @pytest.mark.parametrize("value", [None, b"", b"junk", b"\0\0\0\xff\xff"])

@@ -168,10 +168,30 @@ def test_m5_each_moved_visit_is_a_part(adt, mapped):
 def test_m5_a_moved_account_names_a_visit_where_it_stands_in_for_one(adt, drafts, trigger):
     body = adt(trigger, pv1=False, more=["MRG|2002^^^NORTH^MR||ACC1^^^NORTH"])
     assert moved(drafts, body)[1] == an("ACC1")
-    refused_body = adt(trigger, pv1=False, more=["MRG|2002^^^NORTH^MR"])
-    with pytest.raises(Unmappable) as raised:
-        drafts(refused_body)
-    assert raised.value.cause == "no_visit"
+    unnamed = adt(trigger, pv1=False, more=["MRG|2002^^^NORTH^MR"])
+    assert list(drafts(unnamed)) == ["patient.updated"]
+
+
+def test_m5_a_moved_account_that_names_a_visit_is_told_of_both(adt, mapped):
+    [part] = mapped(adt("A44", more=["MRG|2002^^^NORTH^MR||ACC1^^^NORTH"])).parts
+    _, visit, account = part.drafts
+    assert (visit.role, visit.visit, account.role, account.visit) == (
+        "visit", None, "account", an("ACC1"),
+    )  # fmt: skip
+    assert account.source == visit.source == (mr("2002"),)
+    [moved] = mapped(adt("A45", more=["MRG|2002^^^NORTH^MR||ACC1^^^NORTH"])).parts
+    assert [draft.role for draft in moved.drafts] == ["patient", "visit"]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "given", "account"),
+    [("A01", {}, an("ACC2")), ("A08", {}, an("ACC2")), ("A28", {}, None),
+     ("A01", {"pv1": False}, None), ("A01", {"pid": {18: "V5^^^NORTH"}}, None),
+     ("A01", {"pid": None}, None)],
+)  # fmt: skip
+def test_m5_the_account_of_a_visit_is_pid_18_beside_pv1_19(adt, mapped, trigger, given, account):
+    [part] = mapped(adt(trigger, **{"pid": {18: "ACC2^^^NORTH"}, **given})).parts
+    assert part.account == account
 
 
 @pytest.mark.parametrize("trigger", ["A42", "A50"])
@@ -188,11 +208,25 @@ def test_m5_a_changed_visit_number_goes_on_under_the_new_one(adt, drafts, mapped
 @pytest.mark.parametrize("trigger", ["A42", "A50"])
 def test_m5_a_visit_number_that_stays_changes_nothing(adt, drafts, mapped, trigger):
     assert list(drafts(adt(trigger, more=["MRG|||||V5^^^NORTH"]))) == ["patient.updated"]
-    refused(mapped, adt(trigger, more=["MRG|2002"]), "no_visit")
-    refused(mapped, adt(trigger, more=["MRG|2002||ACC1"]), "no_visit")
-    refused(mapped, adt(trigger), "no_visit")
-    account_only = adt(trigger, pv1=False, pid={18: "ACC2"}, more=["MRG|||||V4^^^NORTH"])
-    refused(mapped, account_only, "no_visit")
+    assert mapped(adt(trigger, more=["MRG|||||V5^^^NORTH"])).left_out == ()
+
+
+@pytest.mark.parametrize("trigger", [one for one, rule in RULES.items() if rule.prior_visit])
+def test_t25_a_change_of_a_visit_that_is_not_named_is_left_out_and_says_so(adt, mapped, trigger):
+    account_only = {"pv1": False, "pid": {18: "ACC2"}, "more": ["MRG|||||V4^^^NORTH"]}
+    bodies = [adt(trigger, pv1={19: ""}), adt(trigger, pv1={19: ""}, more=["MRG|2002"])]
+    if trigger in {"A42", "A50"}:
+        bodies += [
+            adt(trigger),
+            adt(trigger, more=["MRG|2002||ACC1"]),
+            adt(trigger, **account_only),
+        ]
+    for body in bodies:
+        facts = mapped(body)
+        [part] = facts.parts
+        assert [draft.event_type for draft in part.drafts] == ["patient.updated"]
+        said = ("no visit number: the visit that changes, or its number, isn't named",)
+        assert facts.left_out == (said if RULES[trigger].needs_visit else ())
 
 
 def test_m5_an_account_number_is_a_visits_only_where_there_is_no_other(adt, drafts):

@@ -180,13 +180,40 @@ def test_t25_the_account_number_stands_in_for_a_visit_number(adt, mapped, number
     assert facts.parts[0].drafts[1].clear == {"visit_number": "ACC1"}
 
 
+NO_VISIT = ("no visit number: PV1-19 and PID-18 are empty",)
+
+
 @pytest.mark.parametrize("rule", ONE_VISIT, ids=lambda rule: rule.trigger)
-def test_t25_without_a_visit_number_a_visits_event_is_refused(adt, mapped, drafts, rule):
-    for body in (adt(rule.trigger, pv1={19: ""}), adt(rule.trigger, pv1=False)):
-        if rule.needs_visit:
-            refused(mapped, body, "no_visit")
-        else:
-            assert list(drafts(body)) == [rule.patient_event]
+def test_t25_without_a_visit_number_the_visits_part_is_left_out_and_says_so(adt, mapped, rule):
+    def only_the_patient(body):
+        facts = mapped(body)
+        [part] = facts.parts
+        assert [draft.event_type for draft in part.drafts] == [rule.patient_event]
+        assert part.claim.visit is None
+        return facts.left_out
+
+    assert only_the_patient(adt(rule.trigger, pv1={19: "", 44: "20260302"})) == NO_VISIT
+    bare = only_the_patient(adt(rule.trigger, pv1=False))
+    assert bare == (NO_VISIT if rule.needs_visit else ())
+
+
+def test_t25_a_visit_part_that_says_nothing_is_not_left_out(adt, mapped):
+    assert mapped(adt("A08", pv1={2: "N", 19: ""})).left_out == ()
+    assert mapped(adt("A28", pv1={19: ""})).left_out == ()
+    assert mapped(adt("A01")).left_out == ()
+
+
+def test_t25_a_swap_leaves_out_only_the_part_without_a_visit_number(adt, mapped):
+    more = ["PID|2||1002^^^NORTH^MR", "PV1|2|I|W9^R9^B9"]
+    facts = mapped(adt("A17", more=more))
+    assert [len(part.drafts) for part in facts.parts] == [2, 1]
+    assert facts.left_out == NO_VISIT
+
+
+def test_what_a_part_says_of_nobody_is_left_out_of_the_others(adt, mapped):
+    facts = mapped(adt("A17", more=["PID|2||", "PV1|2|I|W9^R9^B9|||||||||||||||||V6"]))
+    assert [part.claim.visit.value for part in facts.parts] == ["V5"]
+    assert facts.left_out == ("no patient: PID-3 holds no identifier of a person",)
 
 
 def test_a_patient_is_claimed_by_the_feeds_preferred_type_first(adt, mapped, feed):
@@ -203,8 +230,12 @@ def test_an_identifier_without_authority_is_of_the_feeds(adt, mapped, feed):
 
 
 @pytest.mark.parametrize("pid", [{3: ""}, {3: '""'}, {3: "A1^^^N^AN"}, {3: "^^^NORTH^MR"}, False])
-def test_a_message_that_names_no_patient_is_refused(adt, mapped, pid):
-    refused(mapped, adt(pid=pid), "no_patient")
+def test_a_message_that_names_no_patient_is_ignored_with_the_reason(adt, mapped, pid):
+    ignored = mapped(adt(pid=pid))
+    assert isinstance(ignored, Ignored)
+    assert ignored.message_type == "ADT^A01"
+    said = "PID-3 holds no identifier of a person" if pid else "there is no PID"
+    assert ignored.reason == f"no patient: {said}"
 
 
 def test_a_repeated_pid_must_name_the_same_patient(adt, mapped):
@@ -235,7 +266,7 @@ def test_a_message_that_does_not_say_what_it_is_is_refused(adt, mapped, kind, ev
     [
         ("ADT^A99", "trigger not mapped: A99"), ("ADT^Z98", "trigger not mapped: Z98"),
         *((f"ADT^{trigger}", f"{reason}: {trigger}") for trigger, reason in IGNORED.items()),
-        ("ORU^R01", "message type not mapped: ORU"),
+        ("ORU^R30", "trigger not mapped: ORU^R30"), ("MDM^T02", "message type not mapped: MDM"),
         ("ORM", "message type not mapped: ORM"), ("ACK", "acknowledgement"),
         ("ACK^A01", "acknowledgement"), ("ORU^Rook^Ada", "message type not mapped: ORU"),
     ],
@@ -257,7 +288,7 @@ def test_no_text_of_a_patient_is_in_what_is_shown(adt, mapped):
     facts = mapped(adt(pid={5: "Rookery"}, pv1={7: "D3"}))
     for shown in (repr(facts), repr(facts.parts[0].claim), repr(facts.parts[0].drafts)):
         assert not [one for one in ("Rookery", "1001", "V5", "D3") if one in shown]
-    for body in (adt(pid={3: "", 5: "Rookery"}), adt(msh={9: "Rookery"}), b"Rookery"):
+    for body in (adt(msh={9: "Rookery"}), b"Rookery"):
         with pytest.raises(Unmappable) as raised:
             mapped(body)
         assert "Rookery" not in f"{raised.value!r} {raised.value} {raised.value.reason}"

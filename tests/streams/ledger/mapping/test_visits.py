@@ -153,15 +153,20 @@ def test_t19_a_leave_happens_when_evn_6_says(adt, visit, trigger, event):
     assert (draft.occurred_field, draft.occurred.at.hour) == ("EVN-6", 7)
 
 
-@pytest.mark.parametrize(("trigger", "event"), [("A01", "planned"), ("A04", "planned"),
-                                                ("A11", "plan_cancelled")])  # fmt: skip
-def test_t26_a_preadmission_by_class_is_planned(adt, drafts, trigger, event):
+@pytest.mark.parametrize("trigger", ["A01", "A04"])
+def test_t26_a_preadmission_by_class_is_planned(adt, drafts, trigger):
     found = drafts(adt(trigger, pv1={2: "P", 3: "W1"}))
-    draft = found[f"admission.{event}"]
+    draft = found["admission.planned"]
     assert (draft.data["plan"], draft.data["trigger"]) == ("preadmit", trigger)
-    if event == "planned":
-        assert draft.data["planned_place"] == "W1"
-        assert "patient.registered" in found
+    assert draft.data["planned_place"] == "W1"
+    assert "patient.registered" in found
+
+
+@pytest.mark.parametrize("patient_class", ["P", "I", ""])
+def test_t6_a11_cancels_an_admission_whatever_its_class(adt, drafts, patient_class):
+    found = drafts(adt("A11", pv1={2: patient_class, 3: "W1"}))
+    assert found["admission.cancelled"].data["place"] == "W1"
+    assert "admission.plan_cancelled" not in found
 
 
 def test_t26_a_death_can_be_told_by_any_adt(adt, patient):

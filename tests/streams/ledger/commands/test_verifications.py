@@ -1,0 +1,78 @@
+"""Decisions on tasks: in which stream, with what clocks, and what is refused."""
+
+from streams.ledger.commands.aggregate import Asked, Rejection, Told
+from streams.ledger.commands.verifications import AGGREGATE, stream_of
+
+TASK, PATIENT, NURSE = "task-1", "patient-1", "nurse-1"
+
+
+def asked(action="decide", *, stream=None, **given):
+    data = {
+        "task_id": TASK, "patient_id": PATIENT, "outcome": "verified", "evidence_seen": None,
+        "reason": None, "clock": None, "hlc_micros": None, "hlc_counter": None, "replica": None,
+        **given,
+    }  # fmt: skip
+    return Asked(
+        command_id="c", command_type=f"verification.{action}",
+        stream_id=stream or stream_of(TASK), tenant_id="ours", issued_at=1_000_000,
+        issued_by=NURSE, data=data,
+    )  # fmt: skip
+
+
+def after(*commands):
+    state = None
+    for version, command in enumerate(commands, start=1):
+        [event] = AGGREGATE.decide(state, command)
+        told = Told(event_type=event.event_type, data=event.data, version=version, recorded_at=1)
+        state = AGGREGATE.evolve(state, told)
+    return state
+
+
+def offline(replica, count, **given):
+    return asked(
+        clock={replica: count}, replica=replica, hlc_micros=1_000_000, hlc_counter=0, **given
+    )
+
+
+def test_a_decision_says_who_decided_what_and_seals_why():
+    [event] = AGGREGATE.decide(None, asked(reason="seen", evidence_seen=2))
+    assert event.event_type == "verification.decided"
+    assert event.data["clock"] == {"emr": 2, "ledger": 1}
+    assert (event.data["author_id"], event.data["outcome"]) == (NURSE, "verified")
+    assert (event.clear, event.person_id) == ({"reason": "seen"}, PATIENT)
+
+
+def test_who_is_online_knows_the_decisions_before_and_not_their_evidence():
+    [event] = AGGREGATE.decide(after(asked(evidence_seen=5), offline("tablet", 1)), asked())
+    assert event.data["clock"] == {"ledger": 2, "tablet": 1}
+
+
+def test_who_was_offline_knows_what_their_clock_says():
+    [event] = AGGREGATE.decide(after(asked()), offline("tablet", 3))
+    assert event.data["clock"] == {"tablet": 3}
+
+
+def test_decisions_stand_in_the_stream_that_follows_from_the_task():
+    refused = AGGREGATE.decide(None, asked(stream="elsewhere"))
+    assert refused.rule == "wrong_stream"
+    assert stream_of(TASK) in refused.said
+    assert stream_of("task-2") != stream_of(TASK)
+
+
+def test_nothing_is_resolved_before_anyone_decided():
+    assert AGGREGATE.decide(None, asked("resolve")).rule == "no_conflict"
+    [event] = AGGREGATE.decide(after(asked()), asked("resolve", evidence_seen=3))
+    assert event.event_type == "verification.resolved"
+    assert event.data["clock"] == {"emr": 3, "ledger": 2}
+
+
+def test_a_clock_that_cannot_be_is_refused():
+    for given in ({"evidence_seen": -1}, {"clock": {"tablet": 1}}, {"evidence_seen": 2**53}):
+        refused = AGGREGATE.decide(None, asked(**given))
+        assert isinstance(refused, Rejection)
+        assert refused.rule == "clock_invalid"
+
+
+def test_a_snapshot_gives_the_state_back():
+    state = after(asked(), offline("tablet", 2))
+    assert AGGREGATE.of_json(AGGREGATE.to_json(state)) == state
