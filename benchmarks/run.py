@@ -12,7 +12,7 @@ from time import monotonic
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import intake, questions, sink, stages, transport, whole
+from benchmarks import commands, intake, questions, sink, stages, transport, whole
 from benchmarks.figures import Figure, Machine, machine, short, store
 from benchmarks.place import FULL, QUICK, Place, Size, opened
 from streams.app import collect_seldom
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "transport": transport.run,
     "sink": sink.run,
     "stages": stages.run,
+    "commands": commands.run,
     "questions": questions.run,
     "intake": intake.run,
     "whole": whole.run,

@@ -32,7 +32,18 @@ class Put:
         _check(self.table, self.row)
 
 
-Change = Append | Put
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """A row whose columns but for the key only rise: of two values the greater one stands."""
+
+    table: Table
+    row: Row
+
+    def __post_init__(self) -> None:
+        _check(self.table, self.row)
+
+
+Change = Append | Put | Raise
 
 
 @cache

@@ -6,76 +6,27 @@ topics feed one output partition, so only the lock on ``partitions`` makes the o
 the order of commits (measured: numbering under an inbound topic's own lock loses events).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
 
 from schemas import sealing
 from schemas.failpoints import hit
-from sinks import aliases, dead_letters, joins, subscriptions
-from sinks.batches import bisect, unseen, until_hole
-from sinks.changes import Append, Change, Put
-from sinks.database import Database, Row, for_tenants
+from sinks import accounts, aggregates, aliases, dead_letters, joins, outcomes, subscriptions
+from sinks.aggregates import Verdict
+from sinks.batches import UNIQUE_VIOLATION, bisect, unseen, until_hole
+from sinks.database import Database, Refused, Row, for_tenants
 from sinks.dead_letters import DeadLetter
+from sinks.numbering import Entry, State, number, sift
 from sinks.subscriptions import Held
-from sinks.tables import events, messages, streams
 from sinks.write import write
 
 WIDENINGS_MAX = 3  # then every partition is locked, which always suffices
-_TICK = timedelta(microseconds=1)  # known time rises strictly within a stream
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What one inbound record is to become.
-
-    ``key`` and ``value`` are the record's own, for its dead letter. ``message`` is its row of
-    ``messages`` without coordinates and time, or None where the record told no message;
-    ``events`` are rows of ``events`` that lack only their numbers and ``recorded_at``, in
-    order; ``letter`` says why it is dead. ``keys`` are the tenant's, where what is told again
-    is to be sealed again.
-    """
-
-    offset: int
-    key: bytes | None = None
-    value: bytes | None = None
-    message: Mapping[str, Any] | None = None
-    events: Sequence[Mapping[str, Any]] = ()
-    letter: DeadLetter | None = None
-    keys: sealing.Keys | None = None
-
-    def known_as(self) -> tuple[str, str, str] | None:
-        """Tenant, feed and message id, by which the same message is known again."""
-        if self.message is None:
-            return None
-        row = self.message
-        return (str(row["tenant_id"]), str(row["feed_id"]), str(row["message_id"]))
-
-
-@dataclass(slots=True)
-class State:
-    """A stream as it stands while events are numbered."""
-
-    partition: int
-    version: int
-    recorded_at: datetime | None
-
-
-@dataclass(slots=True, kw_only=True)
-class Numbered:
-    """The outcome of numbering: rows to write, the partitions' new heads.
-
-    ``telling`` are the events among the rows that tell who is who (:data:`aliases.TELLING`),
-    ``joined`` those that say that a visit's number was changed.
-    """
-
-    changes: list[Change] = field(default_factory=list)
-    heads: dict[int, int] = field(default_factory=dict)
-    telling: list[Mapping[str, Any]] = field(default_factory=list)
-    joined: list[Mapping[str, Any]] = field(default_factory=list)
+# As an event is refused whose stream another tenant has, where we see none.
+_TAKEN = str(Refused(UNIQUE_VIOLATION, "idx_events_stream"))
 
 
 class Wider(Exception):  # noqa: N818  it asks, it doesn't fail
@@ -156,17 +107,16 @@ def _transact(
             homes = _homes(connection, new, held.partition)
             wanted = None if everything else sorted({*homes.values(), *extra})
             heads = _lock_partitions(connection, topic, wanted)
-            aliases.lock(connection, _merging(new))
-            moved = joins.follow(connection, [(entry.events, entry.keys) for entry in new])
-            if moved is not None:
-                new = [replace(one, events=rows) for one, rows in zip(new, moved, strict=True)]
-                homes = _homes(connection, new, held.partition)
+            told, learned = _told(connection, new)
+            if told is not new:
+                new, homes = told, _homes(connection, told, held.partition)
             states, now = _states(connection, homes)
             standing = {stream: state.partition for stream, state in states.items()}
             beyond = frozenset({**homes, **standing}.values()) - heads.keys()
             if beyond:
                 raise Wider(beyond)
             hit("ledger: loaded")
+            new = _decided(connection, new, now, counts)
             numbered = number(new, homes, states, heads, now=now, held=held)
             letters = [entry.letter for entry in new if entry.letter is not None]
             hit("ledger: decided")
@@ -175,6 +125,8 @@ def _transact(
                 changes += aliases.follow(connection, numbered.telling)
             changes += joins.aliases(numbered.joined)
             write(connection, changes)
+            accounts.keep(connection, learned, now)
+            outcomes.count_again(connection, _again(fresh, new))
             if letters:
                 hit("sink: dead letter written")
             _move_heads(connection, topic, numbered.heads)
@@ -188,99 +140,68 @@ def _transact(
             )
             for partition in numbered.heads:
                 connection.execute("SELECT pg_notify('wardtrail_events', %s)", (str(partition),))
+            if any(entry.verdict is not None for entry in new):
+                connection.execute("NOTIFY wardtrail_commands")
             hit("ledger: moved")
         hit("ledger: committed")
     return fresh[-1].offset + 1
 
 
-def sift(
-    fresh: Sequence[Entry], known: Collection[tuple[str, str, str]]
-) -> tuple[list[Entry], dict[str, int]]:
-    """The entries whose message isn't known yet, and what became of each (invariant 2)."""
-    seen = set(known)
-    counts = dict.fromkeys(subscriptions.OUTCOMES, 0)
-    new = []
-    for entry in fresh:
-        name = entry.known_as()
-        if name is not None and name in seen:
-            counts["duplicate"] += 1
-            continue
-        if name is not None:
-            seen.add(name)
-        outcome = "dead" if entry.letter is not None else "ignored"
-        if entry.message is not None:
-            outcome = entry.message["outcome"]
-        counts[outcome] += 1
-        new.append(entry)
-    return new, counts
+def _told(
+    connection: Connection[Row], entries: list[Entry]
+) -> tuple[list[Entry], Sequence[accounts.Visit]]:
+    """The entries with what they make other streams be told, and the accounts' visits learned.
+
+    The very same list, where that is nothing.
+    """
+    aliases.lock(connection, _merging(entries))
+    learned: Sequence[accounts.Visit] = ()
+    followed = accounts.follow(connection, [(entry.events, entry.visits) for entry in entries])
+    if followed is not None:
+        rows, learned = followed
+        entries = _with(entries, rows)
+    moved = joins.follow(connection, [(entry.events, entry.keys) for entry in entries])
+    return (entries if moved is None else _with(entries, moved)), learned
 
 
-def number(
-    entries: Iterable[Entry],
-    homes: Mapping[str, int],
-    states: Mapping[str, State],
-    heads: Mapping[int, int],
-    *,
-    now: datetime,
-    held: Held,
-) -> Numbered:
-    """Give each event its version, its place in its home partition, its strictly rising time."""
-    done = Numbered()
-    current = dict(states)
-    touched: dict[str, Mapping[str, Any]] = {}
-    next_seq = dict(heads)
+def _decided(
+    connection: Connection[Row], entries: list[Entry], now: datetime, counts: dict[str, int]
+) -> list[Entry]:
+    """The entries with their commands decided, and what became of these counted."""
+    commands = [entry.command for entry in entries if entry.command is not None]
+    if not commands:
+        return entries
+    verdicts = iter(aggregates.decide(connection, commands, now))
+    decided = []
     for entry in entries:
-        for event in entry.events:
-            stream = str(event["stream_id"])
-            state = current.setdefault(stream, State(homes[stream], 0, None))
-            state.version += 1
-            last = state.recorded_at
-            state.recorded_at = now if last is None else max(now, last + _TICK)
-            seq = next_seq[state.partition]
-            next_seq[state.partition] = done.heads[state.partition] = seq + 1
-            numbers = {
-                "event_version": state.version,
-                "recorded_at": state.recorded_at,
-                "partition": state.partition,
-                "partition_seq": seq,
-            }
-            row = {**event, **numbers}
-            done.changes.append(Append(events, row))
-            if row["event_type"] in aliases.TELLING:
-                done.telling.append(row)
-            if row["event_type"] == joins.JOINED:
-                done.joined.append(row)
-            touched[stream] = event
-        if entry.message is not None:
-            done.changes.append(Append(messages, _placed(entry, held, now)))
-    for stream, event in touched.items():
-        state = current[stream]
-        done.changes.append(
-            Put(
-                streams,
-                {
-                    "stream_id": stream,
-                    "stream_type": event["stream_type"],
-                    "tenant_id": event["tenant_id"],
-                    "partition": state.partition,
-                    "version": state.version,
-                    "recorded_at": state.recorded_at,
-                },
-            )
-        )
-    return done
+        if entry.command is not None:
+            entry = _judged(entry, next(verdicts))
+            assert entry.message is not None, "a command is a message too"
+            counts[entry.message["outcome"]] += 1
+        decided.append(entry)
+    return decided
 
 
-def _placed(entry: Entry, held: Held, now: datetime) -> dict[str, Any]:
-    assert entry.message is not None, "asked only where there is one"
-    return {
-        **entry.message,
-        "topic": held.topic,
-        "partition": held.partition,
-        "offset": entry.offset,
-        "recorded_at": now,
-        "events": len(entry.events),
-    }
+def _judged(entry: Entry, verdict: Verdict) -> Entry:
+    if verdict.failed is not None:
+        # The type only: an exception's text may quote what was asked.
+        raised = f"decide raised: {type(verdict.failed).__name__}"
+        return _dead(entry, _letter(entry, "decide", "decide_failed", raised))
+    rejected = verdict.rejected
+    outcome, reason = ("ignored", rejected.rule) if rejected else ("applied", None)
+    message = {**(entry.message or {}), "outcome": outcome, "reason": reason}
+    return replace(entry, message=message, events=verdict.events, verdict=verdict)
+
+
+def _with(entries: Iterable[Entry], events: Iterable[Sequence[Mapping[str, Any]]]) -> list[Entry]:
+    return [replace(one, events=rows) for one, rows in zip(entries, events, strict=True)]
+
+
+def _again(fresh: Iterable[Entry], new: Iterable[Entry]) -> list[tuple[str, str, str]]:
+    """The messages that came again, as often as they did."""
+    told = {entry.offset for entry in new}
+    names = (entry.known_as() for entry in fresh if entry.offset not in told)
+    return [name for name in names if name is not None]
 
 
 def _known(connection: Connection[Row], batch: Sequence[Entry]) -> set[tuple[str, str, str]]:
@@ -296,17 +217,27 @@ def _homes(connection: Connection[Row], entries: Iterable[Entry], inbound: int) 
     """Each stream's home partition: where it stands, else where its message's person stands.
 
     A new stream goes to the home of a known stream of the same message, so that a person and
-    their visits stay together; else to the partition that the message came by.
+    their visits stay together, or of one that its command names; else to the partition that
+    the message came by.
     """
-    together = [[str(event["stream_id"]) for event in entry.events] for entry in entries]
-    ids = sorted({stream for group in together for stream in group})
+    together = [(_streams(entry), entry.command.near if entry.command else ()) for entry in entries]
+    ids = sorted({stream for group, near in together for stream in (*group, *near)})
     rows = connection.execute(_HOMES, (ids,)).fetchall() if ids else []
     homes: dict[str, int] = {row["stream_id"]: row["partition"] for row in rows}
-    for group in together:
-        near = next((homes[stream] for stream in group if stream in homes), inbound)
+    for group, near in together:
+        beside = (homes[stream] for stream in (*group, *near) if stream in homes)
+        home = next(beside, inbound)
         for stream in group:
-            homes.setdefault(stream, near)
-    return homes
+            homes.setdefault(stream, home)
+    wanted = {stream for group, _ in together for stream in group}
+    return {stream: home for stream, home in homes.items() if stream in wanted}
+
+
+def _streams(entry: Entry) -> list[str]:
+    """The streams that an entry may write to."""
+    if entry.command is not None:
+        return [entry.command.stream_id]
+    return [str(event["stream_id"]) for event in entry.events]
 
 
 def _lock_partitions(
@@ -358,14 +289,18 @@ def _tenants(batch: Sequence[Entry]) -> set[str]:
 
 
 def _condemn(entry: Entry, error: Exception) -> DeadLetter:
+    return _letter(entry, "write", "refused", str(error))
+
+
+def _letter(entry: Entry, stage: str, cause: str, reason: str) -> DeadLetter:
     row = entry.message or {}
     return DeadLetter(
         offset=entry.offset,
         key=entry.key,
         value=entry.value,
-        stage="write",
-        cause="refused",
-        reason=str(error),
+        stage=stage,
+        cause=cause,
+        reason=reason,
         tenant_id=row.get("tenant_id"),
         feed_id=row.get("feed_id"),
         message_id=row.get("message_id"),
@@ -373,6 +308,10 @@ def _condemn(entry: Entry, error: Exception) -> DeadLetter:
 
 
 def _dead(entry: Entry, letter: DeadLetter) -> Entry:
+    command = entry.command
+    makes = command is not None and (command.creates or command.founds) and not command.taken
+    if command is not None and makes and letter.reason == _TAKEN:
+        return replace(entry, command=replace(command, taken=True))
     message = entry.message and {**entry.message, "outcome": "dead", "reason": letter.reason}
     return Entry(offset=entry.offset, message=message, letter=letter)
 

@@ -1,15 +1,30 @@
 """A pool of connections for questions: each is one snapshot that shows one tenant's rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from enum import Enum
+from typing import Final, Literal, Self, TypeAlias
 from uuid import UUID
 
 from psycopg import errors
 
+from schemas.topics import EVENTS
 from sinks.database import Database
 from sinks.queries import NotMigrated, Snapshot
+
+JUDGED = "verification"  # the projection whose facts are judged after they were folded
+
+
+class Every(Enum):
+    """More than any list."""
+
+    ALL = "all"
+
+
+ALL: Final = Every.ALL
+Departments: TypeAlias = frozenset[UUID] | Literal[Every.ALL]
+"""The departments whose work a reader sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,25 +40,69 @@ class Readers:
         return cls(Database.open(url, name=name, size=size), seconds)
 
     @contextmanager
-    def as_tenant(self, tenant_id: UUID) -> Iterator[Snapshot]:
+    def as_tenant(
+        self, tenant_id: UUID, departments: Departments = frozenset()
+    ) -> Iterator[Snapshot]:
         """One snapshot, read only, that shows this tenant's rows and ends with the block.
 
-        Raises :class:`~sinks.database.DatabaseAway`, also for a statement that took too long,
+        Of work, only what belongs to one of the ``departments``. Raises
+        :class:`~sinks.database.DatabaseAway`, also for a statement that took too long,
         :class:`~sinks.database.LoginRefused`, :class:`~sinks.queries.NotMigrated`.
         """
         try:
             with self.database.connection() as connection, connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                # Both end with the transaction, so the pool's next user has neither.
+                every = departments is ALL
+                listed = "" if departments is ALL else ",".join(sorted(map(str, departments)))
+                # All end with the transaction, so the pool's next user has none of them.
                 connection.execute(
                     "SELECT set_config('wt.tenant', %s, true),"
+                    " set_config('wt.departments', %s, true),"
+                    " set_config('wt.all_departments', %s, true),"
                     " set_config('statement_timeout', %s, true)",
-                    (str(tenant_id), f"{self.seconds}s"),
-                )
+                    (
+                        str(tenant_id), f"{{{listed}}}", "on" if every else "",
+                        f"{self.seconds}s",
+                    ),
+                )  # fmt: skip
                 yield connection
         except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction):
             raise NotMigrated("the database lacks a table that this program needs") from None
 
+    def reached(
+        self, tenant_id: UUID, projections: Sequence[str], partition: int, seq: int
+    ) -> bool:
+        """Whether each projection has folded a partition up to ``seq``.
+
+        Without a projection: whether the ledger has come so far. Verification has when what it
+        folded is judged too. Raises as :meth:`as_tenant`.
+        """
+        with self.as_tenant(tenant_id) as snapshot:
+            if not projections:
+                found = snapshot.execute(_WRITTEN, (EVENTS.name, partition)).fetchall()
+            else:
+                values = (list(projections), EVENTS.name, partition)
+                found = snapshot.execute(_FOLDED, values).fetchall()
+            behind = len(found) < max(1, len(projections)) or any(row["at"] < seq for row in found)
+            if behind or JUDGED not in projections:
+                return not behind
+            row = snapshot.execute(_WAITING, (partition, seq)).fetchone()
+        assert row is not None, "a condition has one row"
+        return not row["waits"]
+
     def close(self) -> None:
         """Close the pool."""
         self.database.close()
+
+
+_WRITTEN = "SELECT next_seq - 1 AS at FROM partitions WHERE topic = %s AND partition = %s"
+_FOLDED = """
+SELECT last_position AS at FROM subscriptions
+WHERE subscription_id = ANY(%s) AND topic = %s AND partition = %s
+"""
+_WAITING = """
+SELECT EXISTS (
+    SELECT FROM verification_due
+    WHERE partition = %s AND partition_seq <= %s AND failed IS NULL
+) AS waits
+"""

@@ -23,7 +23,8 @@ class Source:
     """Rows that are published in order: ``table`` by ``partition_seq`` within ``partition``.
 
     ``unique`` tells that a position has one row at most; then rows must follow one another
-    without a hole (invariant 6).
+    without a hole (invariant 6). Positions are those of events, or with ``inbound`` the offsets
+    of that topic, counted from one, or the table's ``own``, counted in ``partitions``.
     """
 
     subscription_id: str
@@ -31,6 +32,8 @@ class Source:
     table: str
     columns: tuple[str, ...]
     unique: bool
+    inbound: str | None = None
+    own: bool = False
 
 
 def lease(database: Database, source: Source, *, partitions: int, owner: str) -> list[Held]:
@@ -96,14 +99,23 @@ def read(
     return read(database, source, held, after=after, limit=limit * 2)
 
 
-def head(database: Database, partition: int) -> int:
+def head(
+    database: Database, partition: int, inbound: str | None = None, own: str | None = None
+) -> int:
     """The ledger's highest position in a partition; 0 before the first.
 
     Derived rows have the position of an event, so this is the bound for every source: their
-    own table may be empty, because it is being rebuilt.
+    own table may be empty, because it is being rebuilt. Where positions are offsets of an
+    inbound topic, it is how far the ledger is in that; where they are the ``own`` of an outbound
+    one, what was last counted there.
     """
     with _seeing_all(database) as connection:
-        row = connection.execute(_HEAD, (partition,)).fetchone()
+        if own is not None:
+            row = connection.execute(_OWN, (own, partition)).fetchone()
+        elif inbound is None:
+            row = connection.execute(_HEAD, (partition,)).fetchone()
+        else:
+            row = connection.execute(_INBOUND, (inbound, partition)).fetchone()
     assert row is not None, "an aggregate has one row"
     return int(row["head"])
 
@@ -179,6 +191,13 @@ LIMIT %s
 """
 _HEAD = """
 SELECT coalesce(max(partition_seq), 0) AS head FROM events WHERE partition = %s
+"""
+_INBOUND = """
+SELECT coalesce(max(next_offset), 0) AS head FROM subscriptions
+WHERE subscription_id = 'ledger' AND topic = %s AND partition = %s
+"""
+_OWN = """
+SELECT coalesce(max(next_seq), 1) - 1 AS head FROM partitions WHERE topic = %s AND partition = %s
 """
 _MOVE = """
 UPDATE subscriptions SET last_position = %s, updated_at = now()

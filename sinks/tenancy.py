@@ -10,6 +10,7 @@ import orjson
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
+from schemas import identity
 from schemas.failpoints import hit
 from schemas.feeds import Feed
 from schemas.sealing import Key, Keys, Root, Scope
@@ -18,6 +19,7 @@ from sinks.database import Database, Row, for_tenants
 SETTABLE = frozenset(
     {"zone", "charset", "authority", "identifier_types", "processing_ids", "senders", "is_active"}
 )
+APP = "app"  # name and protocol of the feed by which a tenant's commands come
 _JSON = frozenset({"identifier_types", "processing_ids", "senders"})
 
 
@@ -65,7 +67,7 @@ def tenants(connection: Connection[Row]) -> list[UUID]:
 
 
 def feeds(connection: Connection[Row], of: Collection[UUID] | Collection[str]) -> list[Listened]:
-    """The feeds of these tenants, in a transaction that may see them."""
+    """The feeds of these tenants that senders come by, in a transaction that may see them."""
     for_tenants(connection, of)
     rows = connection.execute(_FEEDS).fetchall()
     return [Listened(feed=_feed(row), port=row["port"]) for row in rows]
@@ -124,6 +126,24 @@ def create_tenant(
                 " VALUES (%s, %s, 1, %s) ON CONFLICT DO NOTHING",
                 (tenant_id, purpose, wrapped),
             )
+        _app_feed(connection, tenant_id)
+
+
+def ensure_app_feeds(database: Database) -> None:
+    """Make the feed of app commands of every tenant that lacks it."""
+    with database.connection() as connection, connection.transaction():
+        every = tenants(connection)
+        for_tenants(connection, every)
+        for tenant_id in every:
+            _app_feed(connection, tenant_id)
+
+
+def _app_feed(connection: Connection[Row], tenant_id: UUID) -> None:
+    connection.execute(
+        "INSERT INTO feeds (id, tenant_id, name, protocol) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT DO NOTHING",
+        (identity.app_feed(tenant_id), tenant_id, APP, APP),
+    )
 
 
 def create_feed(
@@ -199,6 +219,6 @@ def _feed(row: Row) -> Feed:
 _FEEDS = """
 SELECT id, tenant_id, name, protocol, port, zone, charset, authority, identifier_types,
        processing_ids, senders, is_active
-FROM feeds
+FROM feeds WHERE protocol <> 'app'
 ORDER BY id
 """

@@ -6,7 +6,7 @@ the way through a temporary table of the session, where a foreign tenant is refu
 
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 from psycopg import Connection
@@ -15,7 +15,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
 
 from schemas.failpoints import hit
-from sinks.changes import Append, Change, Row, columns
+from sinks.changes import Append, Change, Put, Row, columns
 from sinks.database import Row as Loaded
 
 
@@ -27,19 +27,27 @@ def write(connection: Connection[Loaded], changes: Iterable[Change]) -> int:
     """
     appended: dict[Table, list[Row]] = {}
     put: dict[Table, dict[tuple[object, ...], Row]] = {}
+    raised: dict[Table, dict[tuple[object, ...], Row]] = {}
     for change in changes:
         if isinstance(change, Append):
             appended.setdefault(change.table, []).append(change.row)
-        else:
-            key = tuple(str(change.row[name]) for name in _primary(change.table))
+            continue
+        key = tuple(str(change.row[name]) for name in _primary(change.table))
+        if isinstance(change, Put):
             put.setdefault(change.table, {})[key] = change.row
+        else:
+            known = raised.setdefault(change.table, {})
+            known[key] = _greater(change.table, known.get(key, change.row), change.row)
     for table, rows in appended.items():
         copy(connection, table, rows)
         connection.execute(_insert(table))
     for table, latest in put.items():
         copy(connection, table, list(latest.values()))
         connection.execute(_merge(table))
-    return sum(map(len, appended.values())) + sum(map(len, put.values()))
+    for table, greatest in raised.items():
+        copy(connection, table, list(greatest.values()))
+        connection.execute(_merge(table, "greatest({1}.{0}, excluded.{0})"))
+    return sum(len(rows) for tables in (appended, put, raised) for rows in tables.values())
 
 
 def copy(connection: Connection[Loaded], table: Table, rows: Sequence[Row]) -> None:
@@ -90,12 +98,19 @@ def _insert(table: Table) -> Composed:
 
 
 @cache
-def _merge(table: Table) -> Composed:
+def _merge(table: Table, value: LiteralString = "excluded.{0}") -> Composed:
     rest = [name for name in columns(table) if name not in _primary(table)]
     return _insert(table) + SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(
         SQL(", ").join(map(Identifier, _primary(table))),
-        SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in rest),
+        SQL(", ").join(
+            SQL("{0} = " + value).format(Identifier(name), Identifier(table.name)) for name in rest
+        ),
     )
+
+
+def _greater(table: Table, one: Row, other: Row) -> Row:
+    """The key, and of every other column the greater value."""
+    return {name: max(one[name], other[name]) for name in columns(table)}
 
 
 def _listed(table: Table) -> Composed:

@@ -1,4 +1,4 @@
-"""What relays publish: clinical events out of the ledger, trajectory points out of their table."""
+"""What relays publish: clinical events, trajectory points, results of commands; each a table."""
 
 from typing import Any, cast
 
@@ -6,12 +6,14 @@ from schemas import headers, sealing
 from schemas.clock import micros
 from schemas.codec import Codec
 from schemas.events import TYPES, Event
-from schemas.topics import EVENTS, POINTS
+from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, POINTS, VERIFICATIONS
 from sinks.database import Row
 from sinks.relay import Source
 from streams.relay import Outgoing, Publication
 
 _POINT = POINTS.records[0]
+_RESULT = COMMAND_RESULTS.records[0]
+_VERIFICATION = VERIFICATIONS.records[0]
 
 
 def clinical_events(codec: Codec) -> Publication:
@@ -56,6 +58,53 @@ def trajectory_points(codec: Codec) -> Publication:
             columns=_POINT_COLUMNS, unique=False,
         ),
         channel="wardtrail_points",
+        encode=encode,
+        position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
+    )  # fmt: skip
+
+
+def command_results(codec: Codec) -> Publication:
+    """What became of every command, keyed by stream; placed by the inbound topic's offsets."""
+
+    def encode(row: Row) -> Outgoing:
+        result = {**row, "recorded_at": micros(row["recorded_at"])}
+        return Outgoing(
+            position=row["partition_seq"],
+            key=result["stream_id"].encode(),
+            value=codec.encode(_RESULT, result),
+            headers=headers.for_result(result),
+        )
+
+    return Publication(
+        source=Source(
+            subscription_id="relay:commands", topic=COMMAND_RESULTS.name, table="command_results",
+            columns=_RESULT_COLUMNS, unique=False, inbound=COMMANDS.name,
+        ),
+        channel="wardtrail_commands",
+        encode=encode,
+        position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
+    )  # fmt: skip
+
+
+def verification_results(codec: Codec) -> Publication:
+    """Every revision of what is known of every task, keyed by task; numbered by itself."""
+
+    def encode(row: Row) -> Outgoing:
+        numbers = {name: row[name] for name in ("revision", "partition_seq")}
+        result = {**row["result"], **numbers, "judged_at": micros(row["judged_at"])}
+        return Outgoing(
+            position=row["partition_seq"],
+            key=result["task_id"].encode(),
+            value=codec.encode(_VERIFICATION, result),
+            headers=headers.for_verification(result),
+        )
+
+    return Publication(
+        source=Source(
+            subscription_id="relay:verification", topic=VERIFICATIONS.name,
+            table="verification_results", columns=_VERIFICATION_COLUMNS, unique=True, own=True,
+        ),
+        channel="wardtrail_verifications",
         encode=encode,
         position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
     )  # fmt: skip
@@ -107,6 +156,12 @@ _EVENT_COLUMNS = (
     "occurred_field", "occurred_text", "recorded_at", "partition", "partition_seq",
     "global_position", "metadata", "created_by", "sealed", "data",
 )  # fmt: skip
+_RESULT_COLUMNS = (
+    "command_id", "tenant_id", "command_type", "stream_type", "stream_id", "outcome", "rule",
+    "said", "version", "events", "event_partition", "event_seq", "recorded_at", "partition",
+    "partition_seq",
+)  # fmt: skip
+_VERIFICATION_COLUMNS = ("partition_seq", "revision", "result", "judged_at")
 _TIMES = ("effective_at", "ended_at", "known_from", "retracted_at", "reported_at")
 _POINT_COLUMNS = (
     "point_id", "fold_version", "partition_seq", "tenant_id", "admission_id", "patient_id",

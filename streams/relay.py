@@ -214,7 +214,8 @@ class Relay:
         """Stop where the topic is ahead of the table: the database lost what was published."""
         source = self.publication.source
         published = self._published(held.partition)
-        head = rows.head(self.database, held.partition)
+        own = source.topic if source.own else None
+        head = rows.head(self.database, held.partition, source.inbound, own)
         if published > head:
             raise HistoryLost(
                 f"{source.topic}/{held.partition} holds {published}, the database only {head}: "

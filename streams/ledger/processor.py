@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -13,15 +13,17 @@ from schemas.clock import instant
 from schemas.codec import Codec, Undecodable
 from schemas.feeds import Feed
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, Root
-from schemas.topics import EVENTS, HL7V2
+from schemas.topics import COMMANDS, EVENTS, HL7V2
 from sinks import aliases, ledger, tenancy
 from sinks import identities as identity_rows
+from sinks.accounts import Visit
 from sinks.database import Database
 from sinks.dead_letters import DeadLetter
-from sinks.ledger import Entry
+from sinks.numbering import Entry
 from streams import ports
 from streams.ledger import identities
-from streams.ledger.decide import decide, named
+from streams.ledger.commands.reading import Reading
+from streams.ledger.decide import decide, named, visits
 from streams.ledger.mapping.facts import Facts, Ignored, Unmappable
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
 from streams.ownership import Ownership, told
@@ -36,7 +38,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """A record read and mapped: the message with its feed and keys, and what it says."""
+    """A record read and mapped: the message with its feed and keys, what it says, of whom.
+
+    ``named`` has what each part of :class:`Facts` names; with a ``letter`` nothing else counts.
+    """
 
     offset: int
     key: bytes | None
@@ -45,20 +50,28 @@ class Mapped:
     feed: Feed | None = None
     keys: Keys | None = None
     said: Facts | Ignored | None = None
+    named: tuple[identities.Named, ...] = ()
     letter: DeadLetter | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Ledger:
-    """Turns ``emr.hl7v2.v1`` into ``events``; a :class:`~streams.ports.Processor`."""
+    """Turns ``emr.hl7v2.v1`` and ``app.commands.v1`` into ``events``.
+
+    A :class:`~streams.ports.Processor`; both topics' partitions of a number go together.
+    """
 
     database: Database
     ownership: Ownership
     codec: Codec
     root: Root
     name: str = "ledger"
-    topics: tuple[str, ...] = (HL7V2.name,)
+    topics: tuple[str, ...] = (HL7V2.name, COMMANDS.name)
     _keys: dict[UUID, tuple[float, Keys]] = field(default_factory=dict)
+    commands: Reading = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.commands = Reading(codec=self.codec, keys_of=self._keys_of)
 
     def take(
         self, partitions: Sequence[ports.Partition], *, generation: int
@@ -70,8 +83,12 @@ class Ledger:
         """See :class:`~streams.ports.Processor`."""
         return self.ownership.skip(topic, partition, upto=upto)
 
-    def prepare(self, topic: str, partition: int, records: Sequence[ports.Record]) -> list[Mapped]:
+    def prepare(
+        self, topic: str, partition: int, records: Sequence[ports.Record]
+    ) -> list[Mapped] | list[Entry]:
         """Decode, open and map a chunk; runs while the one before it is written."""
+        if topic == COMMANDS.name:
+            return self.commands.entries(records)
         with told():
             read = [self._read(record) for record in records]
             tenants = {str(each.message["tenant_id"]) for each in read if each.message}
@@ -79,11 +96,12 @@ class Ledger:
             keys = {tenant: self._tenant_keys(UUID(tenant)) for tenant in tenants}
         return [self._map(each, feeds, keys) for each in read]
 
-    def apply(self, topic: str, partition: int, batch: Sequence[Mapped]) -> int:
+    def apply(self, topic: str, partition: int, batch: Sequence[Mapped | Entry]) -> int:
         """Append a chunk in one transaction; return the next offset."""
         with self.ownership.holding(self.name, topic, partition) as held:
-            people = self._people(batch)
-            entries = [_entry(each, people) for each in batch]
+            mapped = [each for each in batch if isinstance(each, Mapped)]
+            people = self._people(mapped)
+            entries = [_entry(each, people) if isinstance(each, Mapped) else each for each in batch]
             return ledger.append(
                 self.database, held, entries, topic=EVENTS.name, line=self.root.line()
             )
@@ -118,6 +136,13 @@ class Ledger:
             self._keys[tenant] = (time.monotonic(), found)
         return found
 
+    def _keys_of(self, tenant: UUID, fresh: bool) -> Keys | None:
+        """The tenant's keys, asked for again if they are to be ``fresh``."""
+        if fresh:
+            self._keys.pop(tenant, None)
+        with told():
+            return self._tenant_keys(tenant)
+
     def _map(
         self, read: Mapped, feeds: Mapping[UUID, Feed], keys: Mapping[str, Keys | None]
     ) -> Mapped:
@@ -125,11 +150,11 @@ class Ledger:
         if message is None:
             return read
         feed, opened = feeds.get(UUID(message["feed_id"])), keys[message["tenant_id"]]
-        read = replace(read, feed=feed, keys=opened)
         try:
             if feed is None or str(feed.tenant_id) != message["tenant_id"]:
                 raise Unclaimed("no feed of this tenant has this id (see: wardtrail feeds list)")
-            body = self._open(message, opened)
+            body, opened = self._open(message, opened)
+            read = replace(read, feed=feed, keys=opened)
             said = map_message(body, feed, received_at=instant(message["received_at"]))
         except Unclaimed as error:
             return replace(read, letter=_letter(read, "map", "feed_unknown", str(error)))
@@ -140,16 +165,15 @@ class Ledger:
         except ports.Transient:
             raise
         except Exception as error:  # a fault of ours stops this message, not its partition
-            logger.error("mapper failed at offset %d: %s", read.offset, type(error).__name__)
-            reason = f"mapper raised: {type(error).__name__}"
-            return replace(read, letter=_letter(read, "map", "mapper_failed", reason))
-        return replace(read, said=said)
+            return replace(read, letter=_failed(read, "map", "mapper", error))
+        return _naming(replace(read, said=said))
 
-    def _open(self, message: Mapping[str, Any], keys: Keys | None) -> bytes:
-        """The message's bytes; a key that isn't at hand may be younger than what we hold.
+    def _open(self, message: Mapping[str, Any], keys: Keys | None) -> tuple[bytes, Keys]:
+        """The message's bytes, and the keys that opened it.
 
-        A key is in its row before any message is sealed by it, so one that isn't there now was
-        destroyed, or never was: :class:`~schemas.sealing.KeyMissing`.
+        A key that isn't at hand may be younger than what we hold. It is in its row before any
+        message is sealed by it, so one that isn't there now was destroyed, or never was:
+        :class:`~schemas.sealing.KeyMissing`.
         """
         tenant = UUID(message["tenant_id"])
         version = sealing.header(message["body"]).key_version
@@ -159,9 +183,8 @@ class Ledger:
                 keys = self._tenant_keys(tenant)
         if keys is None:
             raise KeyMissing("the tenant has no keys")
-        return keys.open(
-            message["body"], person=None, record=UUID(message["message_id"]), field="body"
-        )
+        record = UUID(message["message_id"])
+        return keys.open(message["body"], person=None, record=record, field="body"), keys
 
     def _people(self, batch: Sequence[Mapped]) -> dict[tuple[int, int], identities.Person]:
         """Whom each part of a message names, by offset and the part's number.
@@ -170,10 +193,7 @@ class Ledger:
         for only where a message names several, or makes one of two.
         """
         parts = {
-            (each.offset, number): part
-            for each in batch
-            if isinstance(each.said, Facts) and each.message is not None and each.keys is not None
-            for number, part in enumerate(named(each.said, each.message, each.keys.identity))
+            (each.offset, number): part for each in batch for number, part in enumerate(each.named)
         }
         everyone = [one for part in parts.values() for one in part.everyone]
         known = identity_rows.find(self.database, [name for one in everyone for name in one.names])
@@ -195,43 +215,76 @@ class Unclaimed(Exception):  # noqa: N818  named for what is wrong
     """A message of no feed that we know."""
 
 
+def _naming(mapped: Mapped) -> Mapped:
+    """The message with whom its parts name, or dead where that can't be told."""
+    said, message, keys = mapped.said, mapped.message, mapped.keys
+    if not isinstance(said, Facts):
+        return mapped
+    assert message is not None, "what was mapped is a message"
+    assert keys is not None, "what was opened has its keys"
+    try:
+        return replace(mapped, named=tuple(named(said, message, keys.identity)))
+    except Exception as error:  # as a fault of the mapper
+        return replace(mapped, letter=_failed(mapped, "decide", "decide", error))
+
+
 def _entry(mapped: Mapped, people: Mapping[tuple[int, int], identities.Person]) -> Entry:
     """What the ledger's transaction is to write of a record."""
+    rows: list[dict[str, Any]] = []
+    learned: list[Visit] = []
+    told: str | None = None
+    if mapped.letter is None and isinstance(mapped.said, Facts):
+        whom = [people[mapped.offset, number] for number in range(len(mapped.said.parts))]
+        try:
+            rows, learned = _decided(mapped, mapped.said, whom)
+            told = _reason(mapped.said, whom)
+        except Exception as error:  # as a fault of the mapper
+            rows, learned = [], []
+            mapped = replace(mapped, letter=_failed(mapped, "decide", "decide", error))
     message, said = mapped.message, mapped.said
-    outcome, reason = "applied", None
+    outcome, reason = "applied", told
     if mapped.letter is not None:
         outcome, reason = "dead", mapped.letter.reason
     elif isinstance(said, Ignored):
         outcome, reason = "ignored", said.reason
-    rows: list[dict[str, Any]] = []
-    if isinstance(said, Facts) and message is not None:
-        assert mapped.feed is not None, "what was mapped has its feed"
-        assert mapped.keys is not None, "what was opened has its keys"
-        whom = [people[mapped.offset, number] for number in range(len(said.parts))]
-        rows = decide(
-            said, whom, message,
-            feed=mapped.feed, keys=mapped.keys, mapper_version=MAPPER_VERSION,
-        )  # fmt: skip
-        reason = _reason(whom)
     return Entry(
         offset=mapped.offset,
         key=mapped.key,
         value=mapped.value,
         message=message and _row(message, mapped, outcome, reason),
         events=rows,
+        visits=learned,
         letter=mapped.letter,
         keys=mapped.keys,
     )
 
 
-def _reason(people: Sequence[identities.Person]) -> str | None:
-    """What is to be told of a message beside its events."""
+def _decided(
+    mapped: Mapped, said: Facts, people: Sequence[identities.Person]
+) -> tuple[list[dict[str, Any]], list[Visit]]:
+    """The events that a message becomes, and the visits whose accounts it tells."""
+    assert mapped.message is not None, "what was mapped is a message"
+    assert mapped.feed is not None, "what was mapped has its feed"
+    assert mapped.keys is not None, "what was opened has its keys"
+    rows = decide(
+        said, people, mapped.message,
+        feed=mapped.feed, keys=mapped.keys, mapper_version=MAPPER_VERSION,
+    )  # fmt: skip
+    return rows, visits(said, people, mapped.message, mapped.keys)
+
+
+def _reason(said: Facts, people: Sequence[identities.Person]) -> str | None:
+    """What is to be told of a message beside its events, what it left out first."""
+    return "; ".join((*said.left_out, *_of_identity(people))) or None
+
+
+def _of_identity(people: Sequence[identities.Person]) -> Iterator[str]:
+    """What is to be told of whom a message names."""
     everyone = [each for person in people for each in (person, *person.sources)]
     if any(each.conflict for each in everyone):
-        return "identity.conflict"
-    if any(each.sources for each in people) and all(each.one_already for each in people):
-        return "already one patient"
-    return None
+        yield "identity.conflict"
+    elif any(each.sources for each in people) and all(each.one_already for each in people):
+        yield "already one patient"
 
 
 def _row(
@@ -254,6 +307,13 @@ def _row(
         "mapper_version": MAPPER_VERSION,
         "body_sealed": message["body"],
     }
+
+
+def _failed(read: Mapped, stage: str, what: str, error: Exception) -> DeadLetter:
+    """A fault of ours, which stops this message and not its partition; says nothing of it."""
+    kind = type(error).__name__
+    logger.error("%s failed at offset %d: %s", what, read.offset, kind)
+    return _letter(read, stage, f"{what}_failed", f"{what} raised: {kind}")
 
 
 def _letter(read: Mapped, stage: str, cause: str, reason: str) -> DeadLetter:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 from sinks import ledger
-from sinks.ledger import Entry
+from sinks.numbering import Entry
 from tests.sinks.provisioned import FEED, LINE, OURS, TOPIC, event
 
 RAW = "emr.hl7v2.v1"

@@ -73,3 +73,12 @@ def alias(store: Store, number: int, into: int, known: float, **changed: Any) ->
         "undone_at": None, **changed,
     }  # fmt: skip
     insert(store, "patient_aliases", **row)
+
+
+def joined(store: Store, number: int, into: int, known: float, **changed: Any) -> None:
+    """Visit `number` goes on as visit `into` from hour `known` on."""
+    row = {
+        "tenant_id": OURS, "admission_id": visit(number), "into_admission_id": visit(into),
+        "event_id": uuid.uuid4(), "recorded_at": hour(known), **changed,
+    }  # fmt: skip
+    insert(store, "admission_aliases", **row)

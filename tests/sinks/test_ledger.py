@@ -8,7 +8,8 @@ import pytest
 from schemas.failpoints import FailPoint
 from sinks import dead_letters, ledger
 from sinks.dead_letters import DeadLetter
-from sinks.ledger import Entry, Wider
+from sinks.ledger import Wider
+from sinks.numbering import Entry
 from sinks.subscriptions import Hole, Stale
 from tests.sinks.inbound import (
     PARTITIONS,

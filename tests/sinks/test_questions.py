@@ -1,13 +1,13 @@
 """Where, whole paths, who is in a ward, who met whom: asked as the role of apps."""
 
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from sinks import queries, questions
 from sinks.questions import AnswerTooLong
-from tests.sinks.paths import HOUR, alias, fact, hour, person, stay, visit
-from tests.sinks.provisioned import OURS
+from tests.sinks.paths import HOUR, alias, fact, hour, insert, joined, person, stay, visit
+from tests.sinks.provisioned import OURS, THEIRS
 
 pytestmark = pytest.mark.stack
 
@@ -312,3 +312,69 @@ def test_the_point_of_a_later_patient_is_found_by_that_patient(store, ask):
     assert ask(queries.where, patient_id=person(1)) == []
     assert places(ask(queries.where, patient_id=person(2))) == ["W"]
     assert places(ask(queries.where, patient_id=person(1), known_at=hour(2))) == ["W"]
+
+
+@pytest.fixture
+def renumbered(store):
+    """Visit 1 was told again as visit 2 at hour 5, and that one as visit 3 at hour 8."""
+    for number, known_from, known_to in ((1, 0, 5), (2, 5, 8), (3, 8, None)):
+        stay(
+            store, number, "W^1^A", 0, patient_id=person(1), known_from=hour(known_from),
+            known_to=None if known_to is None else hour(known_to),
+        )  # fmt: skip
+    stay(store, 9, "W^1^B", 1, known_from=hour(1))
+    joined(store, 1, 2, 5)
+    joined(store, 2, 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("known_at", "expected"),
+    [(None, {1: 3, 2: 3, 3: 3}), (8, {1: 3, 2: 3, 3: 3}), (7, {1: 2, 2: 2}), (4, {1: 1})],
+)
+def test_a_joined_visit_is_asked_for_by_any_of_its_numbers(ask, renumbered, known_at, expected):
+    known = None if known_at is None else hour(known_at)
+    for number in (1, 2, 3):
+        for question in (queries.where, queries.path):
+            found = ask(question, admission_id=visit(number), known_at=known)
+            into = [str(visit(expected[number]))] if number in expected else []
+            assert [each.admission_id for each in found] == into
+        contacts = ask(queries.contacts, visit(number), known_at=known)
+        assert met(contacts) == ([(9, 1, None)] if number in expected else [])
+
+
+def test_a_joined_visit_is_asked_for_with_its_patient(store, ask, renumbered):
+    for patient, count in ((person(1), 1), (person(9), 0)):
+        assert len(ask(queries.path, admission_id=visit(1), patient_id=patient)) == count
+
+
+def test_a_joined_visit_is_no_contact_of_itself_and_stands_once_in_its_ward(ask, renumbered):
+    assert met(ask(queries.contacts, visit(9))) == [(3, 1, None)]
+    found = ask(queries.census, "W", at=hour(9))
+    assert {each.admission_id for each in found} == {str(visit(3)), str(visit(9))}
+
+
+def test_another_tenants_join_leads_nowhere(store, ask):
+    stay(store, 1, "W^1^A", 0)
+    stay(store, 2, "W^1^B", 0)
+    joined(store, 1, 2, 1, tenant_id=THEIRS)
+    [seen] = ask(queries.where, admission_id=visit(1))
+    assert seen.admission_id == str(visit(1))
+
+
+def test_a_ring_of_joins_ends_the_question_and_not_the_server(store, ask):
+    joined(store, 1, 2, 1)
+    joined(store, 2, 1, 2)
+    stay(store, 2, "W^1^A", 0)
+    assert len(ask(queries.where, admission_id=visit(1))) == 1
+
+
+def test_the_timeline_of_a_joined_visit_is_that_of_the_one_as_which_it_goes_on(store, ask):
+    joined(store, 1, 2, 1)
+    for number, kind in ((1, "admission.joined"), (2, "admission.created")):
+        insert(
+            store, "timeline_events", id=uuid4(), tenant_id=OURS, admission_id=visit(number),
+            event_type=kind, occurred_at=hour(0), data={}, partition=0, partition_seq=1,
+        )  # fmt: skip
+    for number in (1, 2):
+        told = ask(queries.timeline, visit(number))
+        assert [each.event_type for each in told] == ["admission.created"]

@@ -28,6 +28,7 @@ INNER = (
     "SELECT * FROM wt_near('W', '{census}', now(), now(), NULL)",
     f"SELECT * FROM wt_asked('{visit(1)}', NULL, NULL)",
     f"SELECT * FROM wt_patients('{person(1)}', NULL)",
+    f"SELECT * FROM wt_visit('{visit(1)}', NULL)",
 )
 FUNCTIONS = """
 SELECT proname, proowner::regrole::text AS owner, prosecdef,

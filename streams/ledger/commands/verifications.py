@@ -1,0 +1,97 @@
+"""Decisions on whether a task was done, which stand beside what the feeds say (rule V11).
+
+All decisions on a task are in one stream, whose id follows from the task's. None is ever lost:
+which ones stand is read from their clocks, in which ``emr`` counts the versions of evidence that
+the decider had seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from streams.ledger.commands import clocks, fields, registers
+from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
+from streams.ledger.commands.clocks import Hlc, VectorClock
+from streams.ledger.commands.registers import Stamp
+
+STREAMS = UUID("5a1c2a0e-9f0d-5c55-8a43-7f1f0a6d2c4b")  # namespace of stream ids; never changes
+EMR: Final = "emr"
+"""The replica that the feeds are in vector clocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """What is decided on: what all decisions so far knew."""
+
+    clock: VectorClock
+    hlc: Hlc
+
+    def to_json(self) -> dict[str, Any]:
+        """For snapshots."""
+        return {
+            "clock": dict(self.clock),
+            "hlc": [self.hlc.micros, self.hlc.counter, self.hlc.node],
+        }
+
+    @classmethod
+    def of_json(cls, kept: Mapping[str, Any]) -> "Decisions":
+        """The state of a snapshot."""
+        return cls(clock=kept["clock"], hlc=Hlc(*kept["hlc"]))
+
+
+def stream_of(task_id: str) -> str:
+    """The stream of the decisions on a task."""
+    return str(uuid5(STREAMS, task_id))
+
+
+def evolve(state: Decisions | None, event: Told) -> Decisions:
+    """What is known after one more decision."""
+    stamp = Stamp.of_data(event.data)
+    if state is None:
+        return Decisions(clock=stamp.clock, hlc=stamp.hlc)
+    return Decisions(clock=clocks.merged(state.clock, stamp.clock), hlc=max(state.hlc, stamp.hlc))
+
+
+def decide(state: Decisions | None, asked: Asked) -> list[Happened] | Rejection:
+    """Take the decision down; to resolve takes one that came before, or evidence seen."""
+    data = asked.data
+    stream = stream_of(data["task_id"])
+    if asked.stream_id != stream:
+        return Rejection(rule="wrong_stream", said=f"decisions on that task stand in: {stream}")
+    resolves = asked.command_type == "verification.resolve"
+    if resolves and state is None:
+        return Rejection(rule="no_conflict", said="nobody has decided on the task yet")
+    if data["evidence_seen"] is not None and not 0 <= data["evidence_seen"] <= clocks.COUNTER_MAX:
+        return Rejection(rule="clock_invalid", said="evidence_seen is counted from 0")
+    stamp = registers.stamped(
+        asked, _ours(state.clock) if state else {}, state.hlc if state else Hlc()
+    )
+    refused = fields.prose("reason", data["reason"])
+    if isinstance(stamp, Rejection) or refused is not None:
+        return stamp if isinstance(stamp, Rejection) else refused or []
+    seen = {EMR: data["evidence_seen"]} if data["evidence_seen"] else {}
+    said = {**stamp.to_data(), "clock": clocks.merged(stamp.clock, seen)}
+    named = {name: data[name] for name in ("task_id", "patient_id", "outcome")}
+    return [
+        Happened(
+            event_type="verification.resolved" if resolves else "verification.decided",
+            data={**named, **said},
+            clear={} if data["reason"] is None else {"reason": data["reason"]},
+            person_id=data["patient_id"],
+        )
+    ]
+
+
+def _ours(clock: VectorClock) -> VectorClock:
+    """What decisions knew of each other: what one saw of the feeds, the next need not have."""
+    return {replica: count for replica, count in clock.items() if replica != EMR}
+
+
+AGGREGATE: Final = Aggregate(
+    stream_type="verification",
+    evolve=evolve,
+    decide=decide,
+    to_json=Decisions.to_json,
+    of_json=Decisions.of_json,
+)
