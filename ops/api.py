@@ -1,14 +1,12 @@
-"""The questions over HTTP: ``GET /v1/...`` for whoever holds a tenant's access key."""
+"""The HTTP port's ``/v1``: questions and commands of whoever holds a tenant's access key."""
 
 import asyncio
-import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from http import HTTPStatus
 from importlib.metadata import version
 from typing import Protocol
 from uuid import UUID
@@ -16,17 +14,26 @@ from uuid import UUID
 import orjson
 from aiohttp import hdrs, web
 
-from ops import routes
+from ops import route as asking
 from ops.keys import AccessKey, Ring
-from ops.openapi import DOCUMENT, PREFIX, PROBLEM, document
-from ops.routes import JSON, ROUTES, SVG, Archive, Given, Misasked, NotFound, Route
-from sinks.database import DatabaseAway, LoginRefused
-from sinks.queries import AnswerTooLong, NotMigrated, Snapshot
-from streams.trajectory import PROJECTION
+from ops.openapi import DOCUMENT, PREFIX, document
+from ops.opening import Opener
+from ops.parameters import Given, Misasked, Position
+from ops.posting import Posting
+from ops.problems import Busy, NotThereYet, problem, response, told
+from ops.questions import ROUTES
+from ops.route import JSON, SVG, Route
+from ops.routes import Archive
+from sinks.queries import Snapshot
+from sinks.reading import Departments
 
 READS_MAX = 8  # at once; one holds a thread and a connection
 READ_SECONDS = 10  # of one statement; the slowest question takes a hundredth of that
-RETRY_SECONDS = 1
+LOOKS_MAX = 2  # threads that see how far projections are, for those who wait for it
+WAITING_MAX = 64  # who wait so at once
+POSITION_SECONDS = 2.0  # of waiting; a projection in order is a tenth of that behind
+LOOK_SECONDS = 0.05  # between two looks
+CONNECTIONS = READS_MAX + LOOKS_MAX
 _KEY = web.RequestKey("key", AccessKey)
 _HEADERS: Mapping[str, str] = {
     hdrs.CACHE_CONTROL: "no-store",
@@ -35,19 +42,21 @@ _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
 }
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-logger = logging.getLogger(__name__)
+Post = Callable[[AccessKey, web.Request], Awaitable[web.Response]]
 
 
 class Snapshots(Protocol):
     """Where snapshots of one tenant come from; :class:`sinks.reading.Readers` is one."""
 
-    def as_tenant(self, tenant_id: UUID) -> AbstractContextManager[Snapshot]:
-        """A snapshot that shows this tenant's rows and no others."""
+    def as_tenant(
+        self, tenant_id: UUID, departments: Departments
+    ) -> AbstractContextManager[Snapshot]:
+        """A snapshot that shows this tenant's rows, of work that of these departments alone."""
 
-
-class Busy(Exception):  # noqa: N818  named for what is wrong
-    """As many read as may at once."""
+    def reached(
+        self, tenant_id: UUID, projections: Sequence[str], partition: int, seq: int
+    ) -> bool:
+        """Whether each projection (without any: the ledger) is so far in a partition."""
 
 
 class Api:
@@ -58,26 +67,44 @@ class Api:
     """
 
     def __init__(
-        self, ring: Ring, snapshots: Snapshots, archive: Archive, *, reads_max: int = READS_MAX
+        self,
+        ring: Ring,
+        snapshots: Snapshots,
+        archive: Archive,
+        *,
+        posting: Posting,
+        opener: Opener,
+        routes: Sequence[Route] = ROUTES,
+        reads_max: int = READS_MAX,
     ) -> None:
         self._ring, self._snapshots, self._archive = ring, snapshots, archive
+        self._posting, self._opener, self._routes = posting, opener, routes
         self._threads = ThreadPoolExecutor(reads_max, thread_name_prefix="api")
+        self._looks = ThreadPoolExecutor(LOOKS_MAX, thread_name_prefix="api-looks")
         self._free = threading.BoundedSemaphore(reads_max)
-        self._document = orjson.dumps(document(ROUTES, version=version("wardtrail")))
+        self._waiting = 0
+        self._document = orjson.dumps(document(routes, version=version("wardtrail")))
 
     def app(self) -> web.Application:
-        """The application: a route for each of ``ROUTES`` and one for their document."""
+        """The application: questions, commands, and one route for the document of them all."""
         app = web.Application(middlewares=[self._guarded], client_max_size=1024)
-        for route in ROUTES:
+        for route in self._routes:
             app.router.add_get(route.path, partial(self._ask, route), allow_head=False)
+        app.router.add_post("/commands", partial(self._post, self._posting.command))
+        app.router.add_post("/sync", partial(self._post, self._posting.sync))
         app.router.add_get(DOCUMENT, self._describe, allow_head=False)
         app.cleanup_ctx.append(self._threaded)
         return app
+
+    async def _post(self, post: Post, request: web.Request) -> web.Response:
+        return await post(request[_KEY], request)
 
     async def _ask(self, route: Route, request: web.Request) -> web.Response:
         """One question: read it, have it answered in a thread."""
         given = route.read(request.match_info, list(request.query.items()))
         drawn = route.drawn is not None and prefers_svg(request.headers.get(hdrs.ACCEPT, ""))
+        if "min_position" in given:
+            await self._folded(request[_KEY], route, given["min_position"])
         if not self._free.acquire(blocking=False):
             raise Busy
         try:
@@ -92,18 +119,49 @@ class Api:
         kind = SVG if drawn else JSON
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
+    async def _folded(self, key: AccessKey, route: Route, position: Position) -> None:
+        """Wait until what answers has come so far; :class:`NotThereYet` if it doesn't in time.
+
+        Who waits holds neither a reader's thread nor a snapshot: the one taken afterwards is
+        as new at least.
+        """
+        if self._waiting >= WAITING_MAX:
+            raise Busy
+        self._waiting += 1
+        loop = asyncio.get_running_loop()
+        look = partial(
+            self._snapshots.reached, key.tenant_id, route.projections,
+            position.partition, position.seq,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(POSITION_SECONDS):
+                while not await loop.run_in_executor(self._looks, look):
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            raise NotThereYet from None
+        finally:
+            self._waiting -= 1
+
     def _answer(self, key: AccessKey, route: Route, given: Given, *, drawn: bool) -> bytes:
         """Answer in one transaction as the key's tenant.
 
         Every read over HTTP passes here and nowhere else, with who asks (``key``), what
         (``route``, ``given``) and the transaction: the place to record the access.
         """
-        with self._snapshots.as_tenant(key.tenant_id) as snapshot:
+        with self._snapshots.as_tenant(key.tenant_id, key.departments) as snapshot:
             answer = route.answer(self._archive, snapshot, given)
-            behind = self._archive.behind(snapshot, PROJECTION.name)
-        answer = {**routes.cut(answer, route, given), "behind": behind}
+            behind = [self._archive.behind(snapshot, each) for each in route.projections]
+        answer = asking.cut(answer, route, given)
+        if behind:
+            answer = {**answer, "behind": max(behind)}
         if drawn and route.drawn is not None:
             return route.drawn(answer, given).encode()
+        for name, sealed in route.sealed.items():
+            if name in route.rows:
+                rows = [asdict(each) for each in answer[name]]
+                answer[name] = [self._opener.opened(key, sealed, each) for each in rows]
+            else:
+                answer[name] = self._opener.opened(key, sealed, asdict(answer[name]))
         return orjson.dumps(answer)
 
     async def _describe(self, request: web.Request) -> web.Response:
@@ -118,25 +176,28 @@ class Api:
         try:
             key = self._ring.of(_token(request))
             if key is None:
-                response: web.StreamResponse = _unauthorized(request)
+                answer: web.StreamResponse = _unauthorized(request)
             else:
                 request[_KEY] = key
-                response = await handler(request)
+                answer = await handler(request)
         except web.HTTPException as error:  # no such route, or no such method on it
-            response = problem(error.status, "there is no such question", f"see {PREFIX}{DOCUMENT}")
-            if hdrs.ALLOW in error.headers:
-                response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+            allowed = {hdrs.ALLOW: error.headers.get(hdrs.ALLOW, "")}
+            answer = response(
+                problem(error.status, "there is no such question", f"see {PREFIX}{DOCUMENT}"),
+                headers={str(name): each for name, each in allowed.items() if each},
+            )
         except Exception as error:  # told by its kind; a traceback could quote a row
-            response = told(error)
-        response.headers.update(_HEADERS)
-        return response
+            answer = response(told(error))
+        answer.headers.update(_HEADERS)
+        return answer
 
     def _release(self, _: "Future[bytes]") -> None:
         self._free.release()
 
     async def _threaded(self, _: web.Application) -> AsyncIterator[None]:
         yield
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for each in (self._threads, self._looks):
+            each.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,54 +222,17 @@ def prefers_svg(accept: str) -> bool:
     return weight(SVG, "image/*") > weight(JSON, "application/*", "*/*")
 
 
-def told(error: Exception) -> web.Response:
-    """The problem that an exception is; nothing of the question or of a row is in it."""
-    away: dict[str, str] = {hdrs.RETRY_AFTER: str(RETRY_SECONDS)}
-    match error:
-        case Misasked():
-            return problem(400, str(error), error.hint)
-        case NotFound():
-            return problem(404, str(error))
-        case AnswerTooLong():
-            return problem(422, str(error), "ask about less: one track, one room, an instant")
-        case Busy():
-            return problem(503, "too many questions at once", "ask again", headers=away)
-        case DatabaseAway():
-            return problem(503, "the database is away or slow", "ask again", headers=away)
-        case LoginRefused() | NotMigrated():
-            logger.error("questions can't be answered: %s", error)
-            return problem(503, "the database isn't ready for questions", headers=away)
-        case _:
-            logger.error("a question failed: %s", type(error).__name__)
-            return problem(500, "unexpected trouble")
-
-
-def problem(
-    status: int, detail: str, hint: str = "", *, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """An answer of RFC 9457: one line, and where there is one a hint."""
-    said = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        **({"hint": hint} if hint else {}),
-    }
-    return web.Response(
-        status=status, body=orjson.dumps(said), content_type=PROBLEM, headers=headers
-    )
-
-
 def _unauthorized(request: web.Request) -> web.Response:
     """401 as RFC 6750 has it: an error code only where a token came."""
     challenge = 'Bearer realm="wardtrail"'
     if hdrs.AUTHORIZATION in request.headers:
         challenge += ', error="invalid_token"'
-    return problem(
+    said = problem(
         401, "a bearer token is needed, and this is none that is known",
         "Authorization: Bearer KEY; wardtrail status says where the key is",
-        headers={hdrs.WWW_AUTHENTICATE: challenge},
     )  # fmt: skip
+    headers: dict[str, str] = {hdrs.WWW_AUTHENTICATE: challenge}
+    return response(said, headers=headers)
 
 
 def _token(request: web.Request) -> str:

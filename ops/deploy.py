@@ -45,6 +45,7 @@ def migrate(settings: Settings, *, progress: Progress = lambda _: None) -> None:
     database = Database.open(access.role_url(settings, "wt_worker"), name="migrate", size=1)
     try:
         ledger.ensure_partitions(database, EVENTS.name, settings.partitions)
+        tenancy.ensure_app_feeds(database)
         if settings.postgres is not None:
             progress("tenant demo")
             make_demo(settings, database)

@@ -8,24 +8,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from ops import access
 from ops.access import NotConfigured
 from ops.settings import Settings
 from ops.stack.state import locked
+from sinks.reading import ALL, Departments
 
 BYTES = 32
 KEYS_MAX = 1_000  # every token is compared with all of them
+DEPARTMENTS_MAX = 1_000  # of one key; they travel to the database with every question
+# What a key may that says nothing else of it, as `generate` makes it.
+GRANTS: Mapping[str, Any] = {"departments": "all", "phi": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessKey:
-    """Whose a token is; ``digest`` is the SHA-256 of its text."""
+    """Whose a token is, and what it may; ``digest`` is the SHA-256 of its text.
+
+    ``departments`` are those whose work it sees, ``phi`` whether sealed texts are opened for
+    it; ``user_id`` is the user that acts by it, where it belongs to one.
+    """
 
     name: str
     tenant_id: UUID
     digest: bytes
+    departments: Departments = frozenset()
+    phi: bool = False
+    user_id: UUID | None = None
+
+    @property
+    def issuer(self) -> UUID:
+        """Who issues the commands that come by it: its user, else an id of the key itself."""
+        return self.user_id or uuid5(self.tenant_id, f"key/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +67,11 @@ def load(settings: Settings) -> Ring:
     """
     file = digests_file(settings)
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        keys = tuple(_key(name, each) for name, each in stored.items())
-    except FileNotFoundError:
-        return Ring(())
+        keys = tuple(_key(name, each) for name, each in _stored(settings).items())
     except (ValueError, KeyError, TypeError, AttributeError):
         raise NotConfigured(
-            "the access keys can't be read: each is a name with its tenant_id and sha256 "
-            f"(docs/operating.md): {file}"
+            "the access keys can't be read: each is a name with its tenant_id and sha256, and "
+            f"what it may (docs/commands.md): {file}"
         ) from None
     if len(keys) > KEYS_MAX:
         raise NotConfigured(f"more access keys than {KEYS_MAX}: {file}")
@@ -68,9 +81,9 @@ def load(settings: Settings) -> Ring:
 def generate(settings: Settings, *, name: str, tenant_id: UUID) -> Path:
     """Make a key unless its clear text is there already; return the file that holds that.
 
-    That file is for its owner's eyes; whoever checks a token reads the SHA-256 only. Without
-    the file the next key replaces the last one of this name. Raises
-    :class:`~ops.access.NotConfigured` where a file is damaged.
+    It may all that a key can, unless its entry says less. That file is for its owner's eyes;
+    whoever checks a token reads the SHA-256 only. Without the file the next key replaces the
+    last one of this name. Raises :class:`~ops.access.NotConfigured` where a file is damaged.
     """
     clear = clear_file(settings)
     with locked(settings.home / ".http-keys.lock"):
@@ -81,9 +94,13 @@ def generate(settings: Settings, *, name: str, tenant_id: UUID) -> Path:
             access.write_private(clear, token + "\n")
         if len(token) < BYTES:
             raise NotConfigured(f"the access key is damaged (hint: remove its file): {clear}")
-        entry = {"tenant_id": str(tenant_id), "sha256": _digest(token).hex()}
         there = {key.name: _entry(key) for key in load(settings).keys}
-        if there.get(name) != entry:
+        entry = {"tenant_id": str(tenant_id), "sha256": _digest(token).hex()}
+        stored = _stored(settings).get(name, {})
+        # What is said of this very key stays; what is not is as a new key has it.
+        said = stored if entry.items() <= stored.items() else {}
+        entry = {**entry, **GRANTS, **said}
+        if stored != entry:
             access.write_private(
                 digests_file(settings), json.dumps({**there, name: entry}, indent=1)
             )
@@ -100,15 +117,45 @@ def digests_file(settings: Settings) -> Path:
     return settings.home / "http-keys.json"
 
 
+def _stored(settings: Settings) -> dict[str, Any]:
+    """The entries as they stand in the file, by name; none if there is no file."""
+    try:
+        stored: dict[str, Any] = json.loads(digests_file(settings).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return stored
+
+
 def _key(name: str, stored: Mapping[str, Any]) -> AccessKey:
     digest = bytes.fromhex(stored["sha256"])
     if len(digest) != hashlib.sha256().digest_size:
         raise ValueError("not a SHA-256")
-    return AccessKey(name=name, tenant_id=UUID(stored["tenant_id"]), digest=digest)
+    user = stored.get("user_id")
+    phi = stored.get("phi", False)
+    if not isinstance(phi, bool):
+        raise TypeError("a grant is true or false")
+    return AccessKey(
+        name=name, tenant_id=UUID(stored["tenant_id"]), digest=digest,
+        departments=_departments(stored.get("departments", [])), phi=phi,
+        user_id=None if user is None else UUID(user),
+    )  # fmt: skip
 
 
-def _entry(key: AccessKey) -> dict[str, str]:
-    return {"tenant_id": str(key.tenant_id), "sha256": key.digest.hex()}
+def _departments(stored: object) -> Departments:
+    if stored == "all":
+        return ALL
+    if not isinstance(stored, list) or len(stored) > DEPARTMENTS_MAX:
+        raise TypeError("a list of departments, or all")
+    return frozenset(UUID(each) for each in stored)
+
+
+def _entry(key: AccessKey) -> dict[str, Any]:
+    departments = "all" if key.departments is ALL else sorted(map(str, key.departments))
+    user = {} if key.user_id is None else {"user_id": str(key.user_id)}
+    return {
+        "tenant_id": str(key.tenant_id), "sha256": key.digest.hex(),
+        "departments": departments, "phi": key.phi, **user,
+    }  # fmt: skip
 
 
 def _digest(token: str) -> bytes:

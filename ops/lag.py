@@ -26,7 +26,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ops import access
 from ops.settings import Settings
-from schemas.topics import EVENTS, HL7V2, POINTS
+from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
 from sinks import queries
 from sinks.queries import Backlog, Standing
 from sinks.subscriptions import OUTCOMES
@@ -64,20 +64,34 @@ class Publisher:
 
 READERS = (
     Reader(processor="ledger", subscriptions=("ledger",), topic=HL7V2.name),
+    Reader(processor="ledger", subscriptions=("ledger",), topic=COMMANDS.name),
     Reader(
         processor="read-models",
         subscriptions=("patients", "admissions", "timeline"),
         topic=EVENTS.name,
     ),
     Reader(processor="trajectory", subscriptions=("trajectory",), topic=EVENTS.name),
+    Reader(processor="verification", subscriptions=("verification",), topic=EVENTS.name),
 )
 PUBLISHERS = (
     Publisher(subscription="relay", topic=EVENTS.name, table="events", time="recorded_at"),
+    Publisher(
+        subscription="relay:commands",
+        topic=COMMAND_RESULTS.name,
+        table="command_results",
+        time="recorded_at",
+    ),
     Publisher(
         subscription="relay:points",
         topic=POINTS.name,
         table="trajectory_points",
         time="known_from",
+    ),
+    Publisher(
+        subscription="relay:verification",
+        topic=VERIFICATIONS.name,
+        table="verification_results",
+        time="judged_at",
     ),
 )
 
@@ -244,7 +258,9 @@ class Gauge:
     ) -> Iterator[Behind]:
         places = [(each.topic, number) for each in READERS for number in count[each.topic]]
         first, end = (self._offsets(places, spec) for spec in (_EARLIEST, _LATEST))
-        committed = {each.processor: self._committed(each, count[each.topic]) for each in READERS}
+        committed: dict[str, dict[Place, int]] = defaultdict(dict)
+        for each in READERS:
+            committed[each.processor] |= self._committed(each, count[each.topic])
         read = [
             (each.processor, name, (each.topic, number))
             for each in READERS
@@ -369,6 +385,7 @@ def _asking() -> Iterator[None]:
 
 
 _ORDER = (
-    "ledger", "relay", "patients", "admissions", "timeline", "trajectory", "relay:points",
+    "ledger", "relay", "relay:commands", "patients", "admissions", "timeline", "trajectory",
+    "relay:points", "verification", "relay:verification",
 )  # fmt: skip
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()

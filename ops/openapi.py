@@ -1,44 +1,53 @@
-"""The OpenAPI 3.1 document of the HTTP port, made from the table of routes."""
+"""The OpenAPI 3.1 document of the HTTP port, made from the table of routes and the commands."""
 
-from collections.abc import Sequence
-from dataclasses import fields
-from datetime import datetime
-from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
-from uuid import UUID
+from collections.abc import Mapping, Sequence
 
-from ops.routes import JSON, SVG, Parameter, Route
+from ops.commands import WAIT_SECONDS_MAX, envelope
+from ops.parameters import Parameter
+from ops.posting import APPLIED, POSITION, PREFER, SYNC_COMMANDS_MAX
+from ops.problems import PROBLEM
+from ops.route import JSON, SVG, Route
+from ops.shapes import Schema, row
+from schemas import jsonform
+from schemas.commands import TYPES, CommandType
+from sinks.commands import Result
 
 VERSION = "3.1.0"
-PROBLEM = "application/problem+json"
 PREFIX = "/v1"
 DOCUMENT = "/openapi.json"
-_TYPES: dict[type, dict[str, Any]] = {
-    str: {"type": "string"},
-    UUID: {"type": "string", "format": "uuid"},
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    datetime: {"type": "string", "format": "date-time"},
-}
-_REFUSALS = {
+_REFUSALS: Mapping[int, str] = {
     400: "The question can't be read; `detail` and `hint` say why, and repeat nothing of it.",
     401: "No bearer token, or one that isn't known.",
     422: "The answer would have too many rows.",
-    404: "The tenant of the token has no such visit.",
-    503: "The database is away, or too many ask at once; `Retry-After` says when to try again.",
+    404: "The tenant of the token has no such thing.",
+    503: (
+        "The database is away, too many ask at once, or `min_position` isn't folded yet; "
+        "`Retry-After` says when to try again."
+    ),
+}
+_BODIES: Mapping[int, str] = {
+    400: "The body doesn't fit; `detail` names the element, and repeats no value.",
+    401: _REFUSALS[401],
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The body isn't said to be JSON.",
+    503: "The brokers are away, or too much is asked at once; nothing is promised. Send it again.",
 }
 
 
-def document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
+def document(routes: Sequence[Route], *, version: str) -> Schema:
     """The document; ``version`` is the program's."""
-    rows = {kind.__name__: kind for route in routes for kind in route.rows.values()}
+    rows = {
+        kind.__name__: kind
+        for route in routes
+        for kind in (*route.rows.values(), *route.one.values())
+    }
     return {
         "openapi": VERSION,
         "info": {
             "title": "Wardtrail",
             "version": version,
-            "summary": "Where patients are and were, as known at any time.",
+            "summary": "Where patients are and were, what is to be done, and whether it was done.",
             "description": (
                 "Ids are UUIDs; no visit number or MRN ever stands in a URL. The tenant is that "
                 "of the token. An answer's `behind` is how many events wait to be folded into it."
@@ -47,58 +56,148 @@ def document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": {
             **{PREFIX + route.path: {"get": _operation(route)} for route in routes},
+            f"{PREFIX}/commands": {"post": _post_operation()},
+            f"{PREFIX}/sync": _sync_operations(routes),
             PREFIX + DOCUMENT: {"get": _document_operation()},
         },
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
             "schemas": {
                 "Problem": _PROBLEM_SCHEMA,
-                **{name: _row(kind) for name, kind in rows.items()},
+                "Refused": _refused(),
+                "Result": _result(),
+                "Pending": _PENDING_SCHEMA,
+                "Command": _command(),
+                **{_name(kind): _one_command(kind) for kind in TYPES.values()},
+                **{name: row(kind) for name, kind in rows.items()},
             },
         },
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route) -> Schema:
     lists = {
         name: {"type": "array", "items": {"$ref": f"#/components/schemas/{kind.__name__}"}}
         for name, kind in route.rows.items()
     }
+    one = {
+        name: {"$ref": f"#/components/schemas/{kind.__name__}"} for name, kind in route.one.items()
+    }
+    beside: Schema = {**one, **{name: dict(schema) for name, schema in route.more.items()}}
+    if route.projections:
+        beside["behind"] = {"type": "integer", "description": "Events that wait to be folded."}
+    if route.limited:
+        said = "Whether there are more rows than these."
+        beside["cut"] = {"type": "boolean", "description": said}
     schema = {
         "type": "object",
-        "required": [*lists, "behind", "cut"],
-        "properties": {
-            **lists,
-            "behind": {"type": "integer", "description": "Events that wait to be folded."},
-            "cut": {"type": "boolean", "description": "Whether there are more rows than these."},
-        },
+        "required": [*lists, *beside],
+        "properties": {**lists, **beside},
     }
-    content: dict[str, Any] = {JSON: {"schema": schema}}
+    content: Schema = {JSON: {"schema": schema}}
     if route.drawn is not None:
         content[SVG] = {"schema": {"type": "string"}}
     return {
         "operationId": route.operation,
         "summary": route.about,
-        "parameters": [_parameter(each) for each in route.parameters],
-        "responses": {"200": {"description": "The answer.", "content": content}, **_refusals()},
-    }
-
-
-def _document_operation() -> dict[str, Any]:
-    return {
-        "operationId": "openapi",
-        "summary": "This document.",
+        "parameters": [_parameter(each) for each in route.takes],
         "responses": {
-            "200": {
-                "description": "The document.",
-                "content": {JSON: {"schema": {"type": "object"}}},
-            },
-            "401": _refusals()["401"],
+            "200": {"description": "The answer.", "content": content},
+            **_problems(_REFUSALS),
         },
     }
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
+def _post_operation() -> Schema:
+    pending, result = _content("Pending"), _content("Result")
+    position = {POSITION: {"schema": {"type": "string"}, "description": _POSITION_SAID}}
+    return {
+        "operationId": "post_command",
+        "summary": "Ask for something: accepted into events, or refused by a rule.",
+        "description": (
+            "Answered when the brokers hold the command. A command_id that has a result already "
+            "is answered with that result, whatever else the body says, and not carried out again."
+        ),
+        "parameters": [_prefer()],
+        "requestBody": {"required": True, "content": _content("Command")},
+        "responses": {
+            "200": {
+                "description": "Accepted.", "content": result,
+                "headers": {**position, **_location(), **_applied()},
+            },
+            "202": {
+                "description": "Taken; not decided yet, or not waited for.", "content": pending,
+                "headers": {**_location(), **_applied()},
+            },
+            "409": _refusal("The stream stands at another version: `version`."),
+            "422": _refusal("Refused by the rule `rule`; `detail` says it in words."),
+            **_problems(_BODIES),
+        },
+    }  # fmt: skip
+
+
+def _sync_operations(routes: Sequence[Route]) -> Schema:
+    """Pushing, and where there is a question of that path, pulling."""
+    listed: Schema = {"type": "array", "minItems": 1, "maxItems": SYNC_COMMANDS_MAX}
+    refs = [{"$ref": f"#/components/schemas/{name}"} for name in ("Pending", "Result", "Refused")]
+    status = {"type": "integer", "description": "As it would be of the command alone."}
+    one = {"type": "object", "required": ["status"], "properties": {"status": status}}
+    answers = {"type": "array", "items": {"allOf": [one, {"anyOf": [*refs, _INNER_SCHEMA]}]}}
+    post = {
+        "operationId": "push",
+        "summary": "What was done while offline: many commands, in order, each answered alone.",
+        "parameters": [_prefer()],
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["commands"],
+                        "properties": {
+                            "commands": {
+                                **listed, "items": {"$ref": "#/components/schemas/Command"},
+                            },
+                        },
+                        "additionalProperties": False,
+                    }
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "An answer to each, in their order.",
+                "headers": _applied(),
+                "content": {
+                    JSON: {
+                        "schema": {
+                            "type": "object", "required": ["results"],
+                            "properties": {"results": answers},
+                        }
+                    }
+                },
+            },
+            **_problems(_BODIES),
+        },
+    }  # fmt: skip
+    pulls = [_operation(route) for route in routes if route.path == "/sync"]
+    return {**({"get": pulls[0]} if pulls else {}), "post": post}
+
+
+def _document_operation() -> Schema:
+    schema = {JSON: {"schema": {"type": "object"}}}
+    refusals = {status: _REFUSALS[status] for status in (400, 401)}
+    return {
+        "operationId": "openapi",
+        "summary": "This document.",
+        "responses": {
+            "200": {"description": "The document.", "content": schema},
+            **_problems(refusals),
+        },
+    }
+
+
+def _parameter(parameter: Parameter) -> Schema:
     schema = dict(parameter.kind.schema)
     if parameter.default is not None:
         schema["default"] = parameter.default
@@ -111,33 +210,92 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _refusals() -> dict[str, Any]:
-    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+def _prefer() -> Schema:
     return {
-        str(status): {"description": said, "content": {PROBLEM: schema}}
-        for status, said in _REFUSALS.items()
+        "name": PREFER, "in": "header", "required": False,
+        "description": f"wait=N: wait for the result, 1 to {WAIT_SECONDS_MAX} s (RFC 7240).",
+        "schema": {"type": "string"},
+    }  # fmt: skip
+
+
+def _problems(said: Mapping[int, str]) -> Schema:
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {str(status): {"description": each, "content": content} for status, each in said.items()}
+
+
+def _refusal(said: str) -> Schema:
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Refused"}}}
+    return {"description": said, "content": content, "headers": {**_location(), **_applied()}}
+
+
+def _content(name: str) -> Schema:
+    return {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def _location() -> Schema:
+    return {"Location": {"schema": {"type": "string"}, "description": "Where its result is."}}
+
+
+def _applied() -> Schema:
+    said = "That it was waited for, and how long at most."
+    return {APPLIED: {"schema": {"type": "string"}, "description": said}}
+
+
+def _name(kind: CommandType) -> str:
+    return f"Command.{kind.name}"
+
+
+def _command() -> Schema:
+    refs = {kind.name: f"#/components/schemas/{_name(kind)}" for kind in TYPES.values()}
+    return {
+        "oneOf": [{"$ref": ref} for ref in refs.values()],
+        "discriminator": {"propertyName": "command_type", "mapping": refs},
     }
 
 
-def _row(kind: type) -> dict[str, Any]:
-    """A dataclass as a schema; every field is there, null where it says so."""
-    hints = get_type_hints(kind)
-    names = [each.name for each in fields(kind)]
+def _one_command(kind: CommandType) -> Schema:
+    schema = jsonform.to_json_schema(envelope())
+    properties: Schema = schema["properties"]
+    properties["command_type"] = {"type": "string", "const": kind.name}
+    properties["expected_version"]["minimum"] = 0
+    properties["data"] = jsonform.to_json_schema(kind.full_record)
+    return {**schema, "required": [*schema["required"], "data"]}
+
+
+def _result() -> Schema:
+    schema = row(Result)
+    schema["required"].append("position")
+    schema["properties"]["position"] = {"type": ["string", "null"], "description": _POSITION_SAID}
+    schema["properties"]["outcome"] = {"type": "string", "enum": ["accepted", "rejected"]}
+    return schema
+
+
+def _refused() -> Schema:
+    """A result inside a problem."""
+    result = _result()
     return {
         "type": "object",
-        "required": names,
-        "properties": {name: _typed(hints[name]) for name in names},
+        "description": "A problem of RFC 9457 with the result in it.",
+        "required": [*_PROBLEM_SCHEMA["required"], *result["required"]],
+        "properties": {**_PROBLEM_SCHEMA["properties"], **result["properties"]},
     }
 
 
-def _typed(hint: Any) -> dict[str, Any]:  # noqa: ANN401  any annotation
-    if isinstance(hint, UnionType):
-        (kind,) = (each for each in get_args(hint) if each is not NoneType)
-        return {**_TYPES[kind], "type": [_TYPES[kind]["type"], "null"]}
-    return _TYPES[hint]
-
-
-_PROBLEM_SCHEMA: dict[str, Any] = {
+_POSITION_SAID = "Where its last event stands; as min_position of a question it reads this write."
+_PENDING_SCHEMA: Schema = {
+    "type": "object",
+    "required": ["command_id", "outcome"],
+    "properties": {
+        "command_id": {"type": "string", "format": "uuid"},
+        "outcome": {"type": "string", "const": "pending"},
+    },
+}
+_INNER_SCHEMA: Schema = {
+    "type": "object",
+    "description": "A problem inside an answer.",
+    "required": ["type", "title", "status", "detail"],
+}
+_PROBLEM_SCHEMA: Schema = {
     "type": "object",
     "description": "RFC 9457.",
     "required": ["type", "title", "status", "detail"],

@@ -1,37 +1,29 @@
-"""The questions that HTTP takes: one table of routes, which the router and OpenAPI come from."""
+"""The questions about paths that HTTP takes: where, path, census, contacts, timeline."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from ops import drawing
 from ops.lanes import Picture
-from sinks import tenancy
+from ops.parameters import (
+    ID,
+    INSTANT,
+    LIMIT,
+    WARD,
+    ZONE,
+    Given,
+    Misasked,
+    NotFound,
+    Parameter,
+    one_of,
+)
+from ops.route import Answer, Route
 from sinks.queries import Contact, Happened, Seen, Snapshot
 from sinks.questions import ANSWER_MAX, Level, Track
-from sinks.tenancy import ZoneUnknown
-
-WARD_CHARACTERS_MAX = 200  # of a point of care; HL7 allows 20, feeds write more
-JSON, SVG = "application/json", "image/svg+xml"
-Given = Mapping[str, Any]  # a question's parameters by name, read; those not given aren't in it
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# A plus that was not written as %2B arrives as a blank.
-_BLANK_PLUS = re.compile(r"(T.*) (\d\d:?\d\d)$")
-
-
-class Misasked(Exception):  # noqa: N818  named for what is wrong
-    """The question can't be read; neither line nor hint repeats anything of it."""
-
-    def __init__(self, line: str, hint: str) -> None:
-        super().__init__(line)
-        self.hint = hint
-
-
-class NotFound(Exception):  # noqa: N818  named for what is wrong
-    """The tenant has no such visit."""
+from streams.read_models import TIMELINE
+from streams.trajectory import PROJECTION as TRAJECTORY
 
 
 class Archive(Protocol):
@@ -91,92 +83,6 @@ class Archive(Protocol):
         """How many events wait to be folded."""
 
 
-# --- parameters ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """What a parameter may be: how it is read, its JSON schema, and what to write instead."""
-
-    read: Callable[[str], Any]  # raises ValueError
-    schema: Mapping[str, Any]
-    hint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """A parameter of a question, in the path or the query."""
-
-    name: str
-    kind: Kind
-    about: str
-    place: str = "query"
-    default: Any = None
-
-
-def _id(text: str) -> UUID:
-    if not _UUID.fullmatch(text):
-        raise ValueError
-    return UUID(text)
-
-
-def _instant(text: str) -> datetime:
-    at = datetime.fromisoformat(_BLANK_PLUS.sub(r"\1+\2", text))
-    if at.tzinfo is None:
-        raise ValueError
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise ValueError from None
-
-
-def _ward(text: str) -> str:
-    if not text.strip() or len(text) > WARD_CHARACTERS_MAX or not text.isprintable():
-        raise ValueError
-    return text
-
-
-def _rows(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= ANSWER_MAX:
-        raise ValueError
-    return int(text)
-
-
-def _one_of(*choices: str) -> Kind:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError
-        return text
-
-    schema = {"type": "string", "enum": list(choices)}
-    return Kind(read=read, schema=schema, hint=f"one of: {', '.join(choices)}")
-
-
-ID = Kind(
-    read=_id,
-    schema={"type": "string", "format": "uuid"},
-    hint="ids are UUIDs; a visit number or MRN never stands in a URL",
-)
-INSTANT = Kind(
-    read=_instant,
-    schema={"type": "string", "format": "date-time"},
-    hint="ISO 8601 with its zone, such as 2026-03-02T10:00:00Z",
-)
-WARD = Kind(
-    read=_ward,
-    schema={"type": "string", "minLength": 1, "maxLength": WARD_CHARACTERS_MAX},
-    hint=f"a point of care as the feed writes it, at most {WARD_CHARACTERS_MAX} characters",
-)
-LIMIT = Kind(
-    read=_rows,
-    schema={"type": "integer", "minimum": 1, "maximum": ANSWER_MAX},
-    hint=f"a whole number from 1 to {ANSWER_MAX}",
-)
-ZONE = Kind(
-    read=tenancy.zone,
-    schema={"type": "string"},
-    hint="a zone of the IANA database, such as Europe/London",
-)
 _AT = Parameter(name="at", kind=INSTANT, about="The instant asked about; by default now.")
 _KNOWN_AT = Parameter(
     name="known_at", kind=INSTANT, about="As it was known then; by default as known now."
@@ -193,59 +99,9 @@ _VISIT = Parameter(name="admission", kind=ID, place="path", about="The visit's i
 
 def _track(*tracks: str, default: str | None) -> Parameter:
     return Parameter(
-        name="track", kind=_one_of(*tracks), default=default,
+        name="track", kind=one_of(*tracks), default=default,
         about="The bed that is the patient's (census), or where the patient is (physical).",
     )  # fmt: skip
-
-
-# --- questions -----------------------------------------------------------------------------------
-
-Answer = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A question: its path under ``/v1``, what it takes, who answers, which lists it gives.
-
-    ``drawn`` makes an SVG of an answer, for those that can be looked at.
-    """
-
-    path: str
-    operation: str
-    about: str
-    parameters: tuple[Parameter, ...]
-    answer: Callable[[Archive, Snapshot, Given], Answer]
-    rows: Mapping[str, type]
-    drawn: Callable[[Answer, Given], str] | None = None
-
-    def read(self, path: Mapping[str, str], query: Sequence[tuple[str, str]]) -> Given:
-        """The parameters of a request; raises :class:`Misasked`."""
-        known = {each.name: each for each in self.parameters}
-        queried = [each.name for each in self.parameters if each.place == "query"]
-        given = {name: each.default for name, each in known.items() if each.default is not None}
-        texts = dict(path)
-        for name, text in query:
-            if name not in queried:
-                raise Misasked(
-                    "a query parameter isn't known here", f"there are: {', '.join(queried)}"
-                )
-            if name in texts:
-                raise Misasked(f"a parameter stands twice: {name}", "give each once")
-            texts[name] = text
-        for name, text in texts.items():
-            kind = known[name].kind
-            try:
-                given[name] = kind.read(text)
-            except (ValueError, ZoneUnknown):
-                raise Misasked(f"a parameter can't be read: {name}", kind.hint) from None
-        return given
-
-
-def cut(answer: Answer, route: Route, given: Given) -> Answer:
-    """The answer with no more rows than asked for, and whether that left any out."""
-    limit = given["limit"]
-    kept = {name: answer[name][:limit] for name in route.rows}
-    return {**answer, **kept, "cut": any(len(answer[name]) > limit for name in route.rows)}
 
 
 def _where(archive: Archive, snapshot: Snapshot, given: Given) -> Answer:
@@ -341,7 +197,7 @@ ROUTES = (
         parameters=(
             _VISIT,
             Parameter(
-                name="level", kind=_one_of("room", "ward"), default="room",
+                name="level", kind=one_of("room", "ward"), default="room",
                 about="What has to be shared.",
             ),
             _KNOWN_AT, _track("census", "physical", default="physical"), _LIMIT,
@@ -350,6 +206,7 @@ ROUTES = (
     Route(
         path="/timeline/{admission}", operation="timeline", answer=_timeline,
         rows={"points": Seen, "events": Happened}, drawn=_drawn,
+        projections=(TRAJECTORY.name, TIMELINE.name),
         about="A visit's stays and what happened; as a drawing where SVG is preferred.",
         parameters=(
             _VISIT, _KNOWN_AT, _LIMIT,

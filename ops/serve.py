@@ -1,4 +1,4 @@
-"""The server process: HL7 v2 over MLLP; health, counters and questions over HTTP."""
+"""The server process: HL7 v2 over MLLP; health, counters, questions, commands over HTTP."""
 
 import asyncio
 import logging
@@ -9,15 +9,21 @@ from dataclasses import asdict, dataclass
 from aiohttp import web
 
 from ops import access, deploy, keys, logs, refusals
-from ops.api import READ_SECONDS, READS_MAX, Api
+from ops.api import CONNECTIONS, READ_SECONDS, Api
+from ops.commands import LOOKUPS_MAX, Commands
 from ops.feeds import LocalFeeds
+from ops.keys import Ring
 from ops.openapi import PREFIX
+from ops.opening import Opener
+from ops.posting import Posting
 from ops.settings import Settings
 from producers.connection import Limits
 from producers.publisher import KafkaPublisher
 from producers.server import Server
 from schemas.codec import Codec
 from sinks import queries
+from sinks.commands import CONNECTIONS as WAITING_CONNECTIONS
+from sinks.commands import Waiting
 from sinks.database import Database
 from sinks.reading import Readers
 
@@ -84,9 +90,12 @@ def run(settings: Settings) -> int:
     if settings.postgres is not None:
         keys.generate(settings, name=deploy.DEMO, tenant_id=deploy.DEMO_TENANT)
     ring = keys.load(settings)
-    readers = Readers.open(
-        access.role_url(settings, "wt_app"), name="api", size=READS_MAX, seconds=READ_SECONDS
+    url = access.role_url(settings, "wt_app")
+    readers = Readers.open(url, name="api", size=CONNECTIONS, seconds=READ_SECONDS)
+    looking = Readers.open(
+        url, name="results", size=WAITING_CONNECTIONS + LOOKUPS_MAX, seconds=READ_SECONDS
     )
+    waiting = Waiting(readers=looking)
     database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=2)
     feeds = LocalFeeds(
         database,
@@ -95,23 +104,42 @@ def run(settings: Settings) -> int:
         default_port=settings.mllp_port,
     )
     feeds.start()
+    waiting.start()
     try:
-        asyncio.run(_serve(settings, feeds, Api(ring, readers, queries)))
+        asyncio.run(_serve(settings, feeds, Reading(ring, readers, waiting)))
     finally:
+        waiting.stop()
         feeds.stop()
-        readers.close()
+        for each in (readers, looking):
+            each.close()
         database.close()
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the HTTP port reads with: who may, rows, and results."""
+
+    ring: Ring
+    readers: Readers
+    waiting: Waiting
+
+    def api(self, commands: Commands, feeds: LocalFeeds) -> Api:
+        """The questions and commands."""
+        return Api(
+            self.ring, self.readers, queries,
+            posting=Posting(commands), opener=Opener(feeds.keys),
+        )  # fmt: skip
+
+
 def mounted(health: Health, api: Api) -> web.Application:
-    """The whole HTTP port: health and counters for everybody, questions for who holds a key."""
+    """The whole HTTP port: health and counters for everybody, the rest for who holds a key."""
     app = health.app()
     app.add_subapp(PREFIX, api.app())
     return app
 
 
-async def _serve(settings: Settings, feeds: LocalFeeds, api: Api) -> None:
+async def _serve(settings: Settings, feeds: LocalFeeds, reading: Reading) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,13 +155,18 @@ async def _serve(settings: Settings, feeds: LocalFeeds, api: Api) -> None:
         server = Server(feeds=feeds, publisher=publisher, codec=codec, limits=limits)
         port = await server.listen(settings.mllp_host, settings.mllp_port)
         health = Health(server, publisher, feeds, port)
-        runner = web.AppRunner(mounted(health, api), access_log=None, logger=_wire)
+        commands = Commands(
+            publisher=publisher, codec=codec, keys=feeds.keys, results=reading.waiting
+        )
+        app = mounted(health, reading.api(commands, feeds))
+        runner = web.AppRunner(app, access_log=None, logger=_wire)
         await runner.setup()
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
         logger.info("serving: MLLP on port %d, HTTP on port %d", port, settings.http_port)
         await stop.wait()
         await server.close(CLOSE_SECONDS)
         await runner.cleanup()
+        commands.close()
 
 
 def _lines(group: str, values: Mapping[str, int]) -> list[str]:

@@ -30,6 +30,8 @@ from streams.read_models import PROJECTIONS
 from streams.relay import Publication, Relay
 from streams.trajectory import PROJECTION
 from streams.transport import pauses
+from streams.verification.judging import Judge
+from streams.verification.projection import PROJECTION as VERIFICATION
 
 RESTARTS_MAX = 20  # within the window; a processor that crashes faster needs a person
 RESTART_WINDOW_SECONDS = 300.0
@@ -72,10 +74,10 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A processor with the relays that publish what it writes."""
+    """A processor with what follows it in threads: relays that publish what it writes, a judge."""
 
     processor: Processor
-    relays: tuple[Relay, ...] = ()
+    followers: tuple[Relay | Judge, ...] = ()
 
 
 def _ledger(parts: Parts) -> Built:
@@ -83,7 +85,8 @@ def _ledger(parts: Parts) -> Built:
         database=parts.database, ownership=parts.ownership("ledger"),
         codec=parts.codec, root=access.root(parts.settings),
     )  # fmt: skip
-    return Built(processor, (parts.relay(publications.clinical_events(parts.codec)),))
+    published = (publications.clinical_events, publications.command_results)
+    return Built(processor, tuple(parts.relay(each(parts.codec)) for each in published))
 
 
 def _read_models(parts: Parts) -> Built:
@@ -105,10 +108,21 @@ def _trajectory(parts: Parts) -> Built:
     return Built(processor, (parts.relay(publications.trajectory_points(parts.codec)),))
 
 
+def _verification(parts: Parts) -> Built:
+    processor = Projector(
+        name="verification", projections=(VERIFICATION,), database=parts.database,
+        ownership=parts.ownership(VERIFICATION.name),
+        codec=parts.codec, root=access.root(parts.settings),
+    )  # fmt: skip
+    relay = parts.relay(publications.verification_results(parts.codec))
+    return Built(processor, (Judge(database=parts.database), relay))
+
+
 PROCESSORS: Mapping[str, Callable[[Parts], Built]] = {
     "ledger": _ledger,
     "read-models": _read_models,
     "trajectory": _trajectory,
+    "verification": _verification,
 }
 
 
@@ -124,7 +138,7 @@ def run(settings: Settings, names: Sequence[str] = (), *, in_one: bool = False) 
 
 
 def _run_here(settings: Settings, names: Sequence[str]) -> int:
-    """The processors of this process, with their relays in threads."""
+    """The processors of this process, with what follows them in threads."""
     _end_with_parent()
     logs.configure(settings.log_level)
     ids = _await_servers(settings)
@@ -149,9 +163,10 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
         for each in built
     ]
     stop = threading.Event()
-    relays = [relay for each in built for relay in each.relays]
+    followers = [follower for each in built for follower in each.followers]
     threads = [
-        threading.Thread(target=_relay, args=(relay, stop), name="relay") for relay in relays
+        threading.Thread(target=_follow, args=(each, stop), name=type(each).__name__.lower())
+        for each in followers
     ]
     for thread in threads:
         thread.start()
@@ -162,7 +177,7 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
         for thread in threads:
             thread.join(STOP_SECONDS)
         database.close()
-    return 1 if any(relay.failure for relay in relays) else code
+    return 1 if any(each.failure for each in followers) else code
 
 
 def _codec(settings: Settings, ids: Ids) -> Codec:
@@ -189,10 +204,10 @@ def _await_servers(settings: Settings) -> Ids:
     raise AssertionError("pauses never end")
 
 
-def _relay(relay: Relay, stop: threading.Event) -> None:
-    """Relay until told to stop; a broken invariant ends the process, gracefully."""
-    relay.run(stop)
-    if relay.failure:
+def _follow(follower: Relay | Judge, stop: threading.Event) -> None:
+    """Relay or judge until told to stop; a broken invariant ends the process, gracefully."""
+    follower.run(stop)
+    if follower.failure:
         os.kill(os.getpid(), signal.SIGTERM)
 
 

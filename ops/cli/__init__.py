@@ -2,6 +2,7 @@
 
 import click
 
+from ops.cli.commanding import command as asking
 from ops.cli.errors import Told
 from ops.cli.exporting import export
 from ops.cli.feeds import feeds
@@ -13,6 +14,7 @@ from ops.cli.playing import demo
 from ops.cli.quality import quality
 from ops.cli.sending import send
 from ops.cli.simulating import simulating
+from ops.cli.verifying import verify
 from ops.cli.wards import census, contacts
 
 
@@ -30,6 +32,7 @@ def main() -> None:
 
 for command in (
     up, down, status, demo, migrate, worker, serve,
-    send, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds, simulating,
+    send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds,
+    simulating, verify,
 ):  # fmt: skip
     main.add_command(command)

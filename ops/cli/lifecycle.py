@@ -18,7 +18,7 @@ from sinks import queries
 from sinks.database import Database, DatabaseAway
 from sinks.queries import NotMigrated, TenantUnknown
 
-PROCESSORS = ("ledger", "read-models", "trajectory")
+PROCESSORS = ("ledger", "read-models", "trajectory", "verification")
 
 
 @click.command()
@@ -101,7 +101,7 @@ def migrate(demo: bool) -> None:
 @click.argument("names", nargs=-1, type=click.Choice(PROCESSORS), metavar="[NAME]...")
 @click.option("--in-one", is_flag=True, help="All in this process, without a supervisor.")
 def worker(names: tuple[str, ...], in_one: bool) -> None:
-    """Run stream processors: ledger, read-models, trajectory; all if none is named.
+    """Run stream processors: ledger, read-models, trajectory, verification; all if none is named.
 
     Each in a process of its own that is started again when it crashes. Several workers of the
     same processor share its partitions.

@@ -1,4 +1,4 @@
-"""The command that shows how well each feed tells paths."""
+"""The command that shows how well each feed tells paths, and what became of its messages."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +12,7 @@ from ops.cli.paths import behind
 from ops.cli.visits import Instant
 from ops.settings import Settings
 from sinks import quality as scores
+from sinks.outcomes import Outcomes, outcomes
 from sinks.quality import BedConflict, Scorecard
 from sinks.tenancy import FeedUnknown
 
@@ -28,8 +29,9 @@ def quality(called: str, feed: str | None, since: datetime | None, as_json: bool
     """Show how well each feed tells where patients are.
 
     Times that are missing or late, prior places that aren't where we had the patient, updates
-    and cancellations that fit nothing, and beds that two patients have at once. It looks at
-    each feed's newest 100,000 facts at most.
+    and cancellations that fit nothing, and beds that two patients have at once. Then, for each
+    feed and type of message, what became of them and why. It looks at each feed's newest 100,000
+    facts, and at the newest million messages at most.
     """
     settings = Settings.load()
     tenant = visits.named(settings, called)
@@ -37,6 +39,7 @@ def quality(called: str, feed: str | None, since: datetime | None, as_json: bool
         conflicts = scores.bed_conflicts(snapshot, since=since)
         cards = scores.scorecards(snapshot, conflicts, feed=feed, since=since)
         late = behind(snapshot)
+        became = outcomes(snapshot, feed=feed, since=since)
     if feed is not None and not cards:
         raise FeedUnknown(f"no such feed: {feed}")
     mine = {each.feed_id for each in cards}
@@ -48,6 +51,7 @@ def quality(called: str, feed: str | None, since: datetime | None, as_json: bool
                 "behind": late,
                 "feeds": [{**asdict(each), "shares": each.shares} for each in cards],
                 "bed_conflicts": listed[:CONFLICTS_GIVEN],
+                "types": [asdict(each) for each in became],
             }
         )
         return
@@ -55,6 +59,8 @@ def quality(called: str, feed: str | None, since: datetime | None, as_json: bool
     beds = [each for each in listed if not each.same_patient]
     if beds:
         shown.out().print(_conflicts(beds[:CONFLICTS_SHOWN]))
+    if became:
+        shown.out().print(_types(became))
 
 
 def _cards(cards: Sequence[Scorecard]) -> Table:
@@ -96,6 +102,26 @@ def _conflicts(conflicts: Sequence[BedConflict]) -> Table:
             each.other_admission_id,
             shown.moment(each.started_at),
             shown.moment(each.ended_at) if each.ended_at else "goes on",
+        )
+    return table
+
+
+def _types(became: Sequence[Outcomes]) -> Table:
+    """A line for each feed and type, and beside it one for each reason."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("feed", "type"):
+        table.add_column(column, no_wrap=True)
+    for column in ("messages", "applied", "ignored", "dead", "duplicates"):
+        table.add_column(column, justify="right")
+    table.add_column("why", overflow="fold")
+    for each in became:
+        counts = (each.messages, each.applied, each.ignored, each.dead, each.duplicates)
+        why = (f"{one.count:,} {one.outcome}: {shown.plain(one.reason)}" for one in each.reasons)
+        table.add_row(
+            shown.plain(each.feed),
+            shown.plain(each.message_type),
+            *(f"{count:,}" for count in counts),
+            "\n".join(why),
         )
     return table
 

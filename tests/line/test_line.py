@@ -20,6 +20,8 @@ from streams.read_models import PROJECTIONS
 from streams.trajectory import PROJECTION
 from tests.line.conftest import Line
 
+pytestmark = pytest.mark.alone
+
 SCENARIO = Scenario(seed=11, patients=40)
 COUNTED = ("applied", "duplicate", "ignored", "dead", "parked")
 
@@ -78,7 +80,9 @@ def test_the_same_messages_again_add_nothing(line: Line, day: Path):
     assert line.export() == rows
 
 
-def test_every_adt_message_of_the_corpus_is_answered_and_accounted_for(line: Line, corpus: Path):
+def test_every_adt_message_of_the_corpus_ends_applied_or_ignored_with_a_reason(
+    line: Line, corpus: Path
+):
     before = counts(line.settle())
     sent = line.json("send", *map(str, adt_files(corpus)))
     assert sent["answers"]["none"] == 0
@@ -87,6 +91,22 @@ def test_every_adt_message_of_the_corpus_is_answered_and_accounted_for(line: Lin
     assert sum(added.values()) == sent["answers"]["AA"]
     assert added["applied"] > 0
     assert added["no_record"] == 0
+    types = line.json("quality")["types"]
+    adt = [each for each in types if each["message_type"][:3] == "ADT"]
+    table = line.run("quality").stdout
+    assert [each for each in adt if each["dead"]] == [], table
+    assert sum(each["applied"] + each["ignored"] for each in adt) == sum(
+        each["messages"] for each in adt
+    ), table
+    unsaid = [
+        each
+        for each in adt
+        if each["ignored"] != sum(
+            why["count"] for why in each["reasons"] if why["outcome"] == "ignored"
+        )
+    ]  # fmt: skip
+    assert unsaid == [], table
+    assert len({each["message_type"] for each in adt}) > 20, table
 
 
 def test_the_corpus_journeys_end_where_they_should(line: Line, corpus: Path):

@@ -18,13 +18,17 @@ from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
 from yarl import URL
 
-from ops import keys, serve
-from ops.api import Api, prefers_svg
+from ops import keys, questions, serve
+from ops.api import WAITING_MAX, Api, prefers_svg
 from ops.keys import AccessKey, Ring
 from ops.openapi import document
-from ops.routes import ANSWER_MAX, ROUTES, WARD_CHARACTERS_MAX
+from ops.opening import Opener
+from ops.parameters import WARD_CHARACTERS_MAX
+from ops.posting import Posting
+from ops.routes import ROUTES
 from sinks.database import DatabaseAway, LoginRefused
 from sinks.queries import AnswerTooLong, Contact, Happened, NotMigrated, Seen
+from sinks.questions import ANSWER_MAX
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 VISIT, PATIENT = UUID(int=10), UUID(int=7)
@@ -60,9 +64,17 @@ class Memory:
     visited: bool = True
     raises: Exception | None = None
     hold: Callable[[], None] = lambda: None
+    folded: int = 10
+    looked: list[tuple[Any, ...]] = field(default_factory=list)
+    departments: Any = None
+
+    def reached(self, *asked: Any) -> bool:
+        self.looked.append(asked)
+        return asked[-1] <= self.folded
 
     @contextmanager
-    def as_tenant(self, tenant_id: UUID) -> Iterator[Any]:
+    def as_tenant(self, tenant_id: UUID, departments: Any) -> Iterator[Any]:
+        self.departments = departments
         if self.raises:
             raise self.raises
         self.hold()
@@ -118,7 +130,11 @@ class Port:
             AccessKey(name=token, tenant_id=tenant, digest=keys._digest(token))
             for token, tenant in TOKENS.items()
         ))  # fmt: skip
-        return Api(ring, self.memory, self.memory, reads_max=self.reads_max)
+        nobody: Any = None
+        return Api(
+            ring, self.memory, self.memory, reads_max=self.reads_max,
+            posting=Posting(nobody), opener=Opener(nobody),
+        )  # fmt: skip
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -426,7 +442,8 @@ def test_the_document_has_every_route_and_no_other(port) -> None:
     assert described["openapi"] == "3.1.0"
     served = {route.resource.canonical for route in port.app().router.routes() if route.resource}
     assert set(described["paths"]) == served
-    assert {f"/v1{route.path}" for route in ROUTES} | {"/v1/openapi.json"} == served
+    asked = {f"/v1{route.path}" for route in questions.ROUTES}
+    assert asked | {"/v1/openapi.json", "/v1/commands", "/v1/sync"} == served
     assert set(ASKED) == {route.path for route in ROUTES}
 
 
@@ -440,16 +457,18 @@ def test_each_answer_is_as_the_document_says(port, route) -> None:
     Draft202012Validator.check_schema(whole)
     Draft202012Validator(whole).validate(answer)
     listed = {each["name"]: each for each in operation["parameters"]}
-    assert set(listed) == {each.name for each in route.parameters}
-    for each in route.parameters:
+    assert set(listed) == {each.name for each in route.takes}
+    for each in route.takes:
         assert listed[each.name]["required"] is (each.place == "path")
 
 
 def test_the_document_refers_only_to_what_it_has() -> None:
-    text = json.dumps(document(ROUTES, version="1"))
-    named = {each.split('"')[0] for each in text.split("#/components/schemas/")[1:]}
-    assert named == {"Problem", "Seen", "Contact", "Happened"}
-    assert named <= document(ROUTES, version="1")["components"]["schemas"].keys()
+    described = document(questions.ROUTES, version="1")
+    named = {
+        each.split('"')[0] for each in json.dumps(described).split("#/components/schemas/")[1:]
+    }
+    assert {"Problem", "Seen", "Contact", "Happened", "Command", "Command.task.create"} <= named
+    assert named == described["components"]["schemas"].keys()
 
 
 def test_what_is_no_http_is_refused_without_a_trace_of_it_in_the_log(memory, caplog) -> None:
@@ -476,3 +495,44 @@ def test_rows_are_told_with_their_provenance(port) -> None:
     (point,) = port.get(ASKED["/where"]).json["points"]
     assert set(point) == set(Seen.__slots__)
     assert {"message_id", "start_field", "start_inferred", "bed", "known_from"} <= set(point)
+
+
+def test_what_is_folded_so_far_is_answered_at_once(port) -> None:
+    assert port.get(ASKED["/where"] + "&min_position=3:10").status == 200
+    assert port.memory.looked == [(OURS, ("trajectory",), 3, 10)]
+    assert port.get(ASKED["/timeline/{admission}"] + "?min_position=3:10").status == 200
+    assert port.memory.looked[-1] == (OURS, ("trajectory", "timeline"), 3, 10)
+    assert port.get(ASKED["/where"]).status == 200
+    assert len(port.memory.looked) == 2
+
+
+def test_what_is_not_folded_yet_is_waited_for_and_then_refused(port) -> None:
+    said = port.get(ASKED["/where"] + "&min_position=3:11")
+    assert "not there yet" in refused(said, 503)["detail"]
+    assert said.headers["Retry-After"] == "1"
+    assert port.memory.asked == []
+    assert len(port.memory.looked) > 2
+
+
+@pytest.mark.parametrize(
+    "position", ["", "3", "3:", ":3", "-1:3", "3:-1", "a:b", "32768:1", "0:9223372036854775808"]
+)
+def test_a_position_that_is_none_is_refused(port, position) -> None:
+    said = port.get(f"{ASKED['/where']}&min_position={position}")
+    assert "as Wardtrail-Position says" in refused(said, 400)["hint"]
+    assert port.memory.looked == []
+
+
+def test_one_more_who_waits_for_a_position_than_may_is_turned_away(memory: Memory) -> None:
+    port = Port(memory)
+    path = ASKED["/where"] + "&min_position=3:11"
+
+    async def test() -> None:
+        async with TestClient(TestServer(port.app())) as client:
+            waiting = [asyncio.create_task(port.ask(client, path)) for _ in range(WAITING_MAX + 1)]
+            answered = [said.json["detail"] for said in await asyncio.gather(*waiting)]
+            assert answered.count("too much is asked at once") == 1
+            memory.folded = 11
+            assert (await port.ask(client, path)).status == 200
+
+    asyncio.run(asyncio.wait_for(test(), 60))

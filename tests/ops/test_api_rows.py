@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,11 +13,13 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from ops.api import Api
 from ops.keys import AccessKey, Ring
+from ops.opening import Opener
+from ops.posting import Posting
 from ops.stack import ports
 from sinks import queries
 from sinks.database import DatabaseAway
 from sinks.queries import NotMigrated
-from sinks.reading import Readers
+from sinks.reading import ALL, Readers
 from tests.sinks.paths import alias, fact, insert, person, stay, visit
 from tests.sinks.provisioned import OURS, THEIRS, made
 
@@ -50,7 +53,11 @@ def answered(readers, path, tenant=OURS, accept="application/json"):
 
     async def ask():
         app = web.Application()
-        app.add_subapp("/v1", Api(ring, readers, queries).app())
+        nobody: Any = None
+        api = Api(
+            ring, readers, queries, posting=Posting(nobody), opener=Opener(nobody)
+        )  # fmt: skip
+        app.add_subapp("/v1", api.app())
         headers = {"Authorization": f"Bearer {tenant}", "Accept": accept}
         async with TestClient(TestServer(app)) as client:
             answer = await client.get(path, headers=headers)
@@ -132,16 +139,25 @@ def test_a_key_shows_its_tenants_rows_and_no_others(store, get) -> None:
 
 
 def test_a_snapshot_can_not_write_and_leaves_no_tenant_behind(readers) -> None:
-    with readers.as_tenant(UUID(OURS)) as snapshot:
-        shown = snapshot.execute("SELECT current_setting('transaction_read_only') AS it")
-        assert shown.fetchone() == {"it": "on"}
+    for departments, listed, every in (
+        (ALL, "{}", "on"), (frozenset(), "{}", ""), ({UUID(int=2)}, f"{{{UUID(int=2)}}}", ""),
+    ):  # fmt: skip
+        with readers.as_tenant(UUID(OURS), departments) as snapshot:
+            shown = snapshot.execute(
+                "SELECT current_setting('transaction_read_only') AS only,"
+                " current_setting('wt.departments') AS listed,"
+                " current_setting('wt.all_departments') AS every"
+            )
+            assert shown.fetchone() == {"only": "on", "listed": listed, "every": every}
     for _ in range(3):
         with readers.database.connection() as connection:
             row = connection.execute(
                 "SELECT nullif(current_setting('wt.tenant', true), '') AS tenant,"
+                " nullif(current_setting('wt.departments', true), '') AS departments,"
+                " nullif(current_setting('wt.all_departments', true), '') AS every,"
                 " current_setting('statement_timeout') AS timeout"
             ).fetchone()
-            assert row == {"tenant": None, "timeout": "1min"}
+            assert row == {"tenant": None, "departments": None, "every": None, "timeout": "1min"}
 
 
 def test_a_statement_that_takes_too_long_is_given_up(store) -> None:

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import stat
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 
 from ops import keys
 from ops.access import NotConfigured
-from ops.keys import KEYS_MAX
+from ops.keys import DEPARTMENTS_MAX, KEYS_MAX
 from ops.settings import Settings
+from sinks.reading import ALL
 
 OURS = UUID(int=1)
 
@@ -99,3 +100,50 @@ def test_a_damaged_key_is_refused(settings, clear: str) -> None:
     keys.clear_file(settings).write_text(clear, encoding="utf-8")
     with pytest.raises(NotConfigured, match="the access key is damaged"):
         keys.generate(settings, name="demo", tenant_id=OURS)
+
+
+def test_a_generated_key_may_all_that_a_key_can_and_what_is_said_of_it_stays(settings) -> None:
+    token = keys.generate(settings, name="demo", tenant_id=OURS).read_text().strip()
+    found = keys.load(settings).of(token)
+    assert (found.departments, found.phi, found.user_id) == (ALL, True, None)
+    assert found.issuer == uuid5(OURS, "key/demo")
+    file = keys.digests_file(settings)
+    stored = json.loads(file.read_text())
+    stored["demo"] |= {"departments": [str(UUID(int=5))], "user_id": str(UUID(int=6))}
+    file.write_text(json.dumps(stored))
+    keys.generate(settings, name="demo", tenant_id=OURS)
+    found = keys.load(settings).of(token)
+    assert (found.departments, found.issuer, found.phi) == (
+        frozenset({UUID(int=5)}), UUID(int=6), True,
+    )  # fmt: skip
+
+
+def test_a_key_of_before_there_were_grants_is_given_them_once(settings) -> None:
+    token = keys.generate(settings, name="demo", tenant_id=OURS).read_text().strip()
+    file = keys.digests_file(settings)
+    stored = json.loads(file.read_text())
+    for name in ("departments", "phi"):
+        del stored["demo"][name]
+    file.write_text(json.dumps(stored))
+    older = keys.load(settings).of(token)
+    assert (older.departments, older.phi) == (frozenset(), False)
+    keys.generate(settings, name="demo", tenant_id=OURS)
+    assert keys.load(settings).of(token).departments is ALL
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        {"departments": "some"}, {"departments": "everything"}, {"departments": [5]},
+        {"departments": ["x"]}, {"departments": None}, {"phi": "yes"}, {"user_id": "x"},
+        {"departments": [str(UUID(int=1))] * (DEPARTMENTS_MAX + 1)},
+    ],
+)  # fmt: skip
+def test_a_grant_that_can_not_be_read_is_refused(settings, grant) -> None:
+    keys.generate(settings, name="demo", tenant_id=OURS)
+    file = keys.digests_file(settings)
+    stored = json.loads(file.read_text())
+    stored["demo"] |= grant
+    file.write_text(json.dumps(stored))
+    with pytest.raises(NotConfigured, match="can't be read"):
+        keys.load(settings)

@@ -6,6 +6,8 @@ import pytest
 
 from ops import access, deploy
 from ops.cli.lifecycle import app_dsn
+from ops.drawing import GLYPHS
+from ops.lanes import AWAY
 from sinks.database import connect
 
 NUMBER = "V-CANARY-1"
@@ -102,7 +104,7 @@ def test_a_number_of_two_visits_is_not_guessed(visited) -> None:
 def test_the_timeline_draws_every_stay_and_lists_what_happened(visited) -> None:
     result = visited.run("timeline", str(visited.admission))
     assert result.exit_code == 0
-    for said in ("ED^1^A", "1 h 00 min", "still there", "admission.created", "\u2588"):
+    for said in ("ED^1^A", "1 h 00 min", "still there", "admission.created", GLYPHS[AWAY]):
         assert said in result.stdout
 
 

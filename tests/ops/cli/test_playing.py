@@ -8,6 +8,8 @@ from click.testing import CliRunner, Result
 from ops.cli import main
 from ops.simulator import Scenario, simulate
 
+pytestmark = pytest.mark.alone
+
 PATIENTS = 20
 
 

@@ -111,6 +111,27 @@ def test_an_answer_that_is_too_long_is_told_so(ward, monkeypatch) -> None:
     assert result.stdout == ""
 
 
+def test_quality_tells_what_became_of_each_type_of_message_and_why(ward, loaded) -> None:
+    [card] = loaded(ward.run("quality", "--json", "--feed", deploy.DEMO))["feeds"]
+    for outcome, reason in (
+        ("applied", None), ("applied", "no visit number: PV1-19 and PID-18 are empty"),
+        ("ignored", "no patient: there is no PID"),
+    ):  # fmt: skip
+        ward.insert(
+            "messages", tenant_id=deploy.DEMO_TENANT, feed_id=card["feed_id"], message_id=uuid4(),
+            topic="t", partition=0, offset=1, received_at=START, recorded_at=START,
+            message_type="ADT^A01", outcome=outcome, reason=reason, mapper_version=1, events=1,
+            body_sealed=b"x", duplicates=1,
+        )  # fmt: skip
+    [one] = loaded(ward.run("quality", "--json"))["types"]
+    assert (one["feed"], one["message_type"], one["messages"]) == (deploy.DEMO, "ADT^A01", 3)
+    assert (one["applied"], one["left_out"], one["ignored"], one["dead"]) == (2, 1, 1, 0)
+    assert one["duplicates"] == 3
+    shown = " ".join(ward.run("quality").stdout.split())
+    assert "ADT^A01 3 2 1 0 3" in shown
+    assert "no patient: there is no PID" in shown
+
+
 def test_quality_gives_each_feed_a_scorecard_and_lists_beds_of_two(ward, loaded) -> None:
     ward.insert(
         "trajectory_points", id=uuid4(), point_id=uuid4(), tenant_id=deploy.DEMO_TENANT,
@@ -128,5 +149,6 @@ def test_quality_gives_each_feed_a_scorecard_and_lists_beds_of_two(ward, loaded)
     [card] = told["feeds"]
     assert (card["feed"], card["facts"], card["reused_control_ids"]) == (deploy.DEMO, 0, 0)
     assert card["shares"]["without_evn6"] is None
+    assert told["types"] == []
     later = loaded(ward.run("quality", "--json", "--since", "2026-03-02T09:00:01Z"))
     assert later["bed_conflicts"] == []
