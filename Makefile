@@ -5,6 +5,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 10
+SIDES ?= 2
 
 .DEFAULT_GOAL := setup
 .PHONY: setup demo test lint types imports chaos bench bench-peers clean maven
@@ -42,8 +43,10 @@ maven:
 demo: setup maven
 	@$(BIN)/wardtrail demo
 
+# Side by side, each side with servers of its own; then what wants the machine to itself.
 test: setup maven
-	@$(BIN)/pytest
+	@$(BIN)/pytest -m "not alone" -n $(SIDES) --dist loadfile
+	@$(BIN)/pytest -m alone
 
 lint: setup
 	@$(BIN)/ruff check .
@@ -55,9 +58,10 @@ types: setup
 imports: setup
 	@$(BIN)/lint-imports
 
-# Kills and freezes parts of a running line for MINUTES, with new seeds each time.
-chaos: setup maven
-	@$(BIN)/python tests/chaos/run.py --minutes $(MINUTES)
+# Kills and freezes parts of a running line for MINUTES, with new seeds each time; with PATHS=1
+# only hospitals and orders of arrival, without servers.
+chaos: setup $(if $(PATHS),,maven)
+	@$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) $(if $(PATHS),--without-servers)
 
 bench: setup maven
 	@$(BIN)/python benchmarks/run.py

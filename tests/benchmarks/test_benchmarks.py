@@ -9,6 +9,8 @@ from benchmarks.figures import figure, in_turns, machine, short, store
 from benchmarks.place import TINY, Place, Size
 from ops import deploy
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.stack
 def test_every_benchmark_and_every_peer_runs_at_a_tiny_size(own_stack):

@@ -14,7 +14,7 @@ from schemas.clock import instant, micros
 from schemas.events import Event
 from schemas.feeds import Feed
 from schemas.sealing import Keys
-from schemas.topics import EVENTS, HL7V2, POINTS
+from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS
 from sinks.changes import Append, columns
 from sinks.database import Row
 from sinks.projection import Projection
@@ -86,12 +86,14 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
         control = str(identity.control(keys.identity, feed.feed_id, facts.control_id))
         tables["messages"].append(_row(message, facts, raw[-1], len(rows), now, control))
     tables["streams"] = list(streams.values())
+    tables["command_results"] = []
     tables["partitions"] = [
         {"topic": EVENTS.name, "partition": partition, "next_seq": head + 1}
         for partition, head in heads.items()
     ]
     tables |= rebuilt(tables["events"])
-    seen = Seen(tables=tables, topics={HL7V2.name: raw, **_published(tables)})
+    asked: dict[str, list[Logged]] = {COMMANDS.name: [], COMMAND_RESULTS.name: []}
+    seen = Seen(tables=tables, topics={HL7V2.name: raw, **asked, **_published(tables)})
     seen.tables["subscriptions"] = list(_subscriptions(seen, heads, ends, doubles, dead))
     seen.history = [dict(row) for row in seen.tables["subscriptions"]]
     return seen
@@ -150,9 +152,14 @@ def content(tables: Mapping[str, Sequence[Row]], keys: Keys) -> Content:
     }
     for projection in ALL:
         for table in projection.owns:
-            (key,) = (column.name for column in table.primary_key.columns)
-            rows = tables[table.name]
-            found.setdefault(table.name, {row[key]: _opened(_kept(row), keys) for row in rows})
+            names = [column.name for column in table.primary_key.columns]
+            rows = {
+                row[names[0]] if len(names) == 1 else tuple(row[each] for each in names): row
+                for row in tables[table.name]
+            }
+            found.setdefault(
+                table.name, {key: _opened(_kept(row), keys) for key, row in rows.items()}
+            )
     return found
 
 
@@ -325,6 +332,10 @@ def _subscriptions(
             "dead": dead[partition],
             "applied": ends[partition] - doubles[partition] - dead[partition],
         }  # fmt: skip
+        yield {
+            **common, "subscription_id": "ledger", "topic": COMMANDS.name, "last_position": 0,
+            "next_offset": 0,
+        }  # fmt: skip
         for projection in ALL:
             read = sum(name in projection.reads for name in types[partition])
             yield {
@@ -333,7 +344,8 @@ def _subscriptions(
                 "ignored": head - read,
             }  # fmt: skip
         for name, topic, table in (
-            ("relay", EVENTS.name, "events"), ("relay:points", POINTS.name, "trajectory_points")
+            ("relay", EVENTS.name, "events"), ("relay:points", POINTS.name, "trajectory_points"),
+            ("relay:commands", COMMAND_RESULTS.name, "command_results"),
         ):  # fmt: skip
             rows = [row for row in seen.tables[table] if row["partition"] == partition]
             last = max((row["partition_seq"] for row in rows), default=0)

@@ -13,7 +13,7 @@ from schemas import identity
 from schemas.feeds import Feed
 from schemas.identity import Identifier
 from schemas.sealing import Keys
-from schemas.topics import EVENTS, HL7V2, POINTS
+from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS
 from sinks.database import Row
 from tests.chaos import model
 from tests.chaos.seen import Logged, Seen
@@ -83,6 +83,10 @@ def counts(seen: Seen, _: Given) -> None:
             partition for partition, _ in {(e.partition, e.value["message_id"]) for e in
             seen.topics[HL7V2.name]}
         ),
+        COMMANDS.name: Counter(
+            partition for partition, _ in {(e.partition, e.value["command_id"]) for e in
+            seen.topics[COMMANDS.name]}
+        ),
         EVENTS.name: Counter(
             partition for partition, _ in {(e.partition, e.value["partition_seq"]) for e in
             seen.topics[EVENTS.name]}
@@ -107,10 +111,12 @@ def counts(seen: Seen, _: Given) -> None:
             raise OracleRed(f"{at} gave up {row['dead']} records, dead letters: {len(dead)}")
         if name != "ledger" and dead:
             raise OracleRed(f"{at} gave up an event")
-    outcomes = Counter((row["partition"], row["outcome"]) for row in seen.tables["messages"])
-    for (name, _, partition), row in read.items():
-        if name == "ledger" and any(row[kind] != outcomes[partition, kind] for kind in _KINDS):
-            raise OracleRed(f"2 (counts): ledger/{partition} differs from messages")
+    outcomes = Counter(
+        (row["topic"], row["partition"], row["outcome"]) for row in seen.tables["messages"]
+    )
+    for (name, *place), row in read.items():
+        if name == "ledger" and any(row[kind] != outcomes[*place, kind] for kind in _KINDS):
+            raise OracleRed(f"2 (counts): ledger {place} differs from messages")
 
 
 def positive(seen: Seen, given: Given) -> None:
@@ -156,7 +162,10 @@ def positions(seen: Seen, _: Given) -> None:
 
 def tenants(seen: Seen, given: Given) -> None:
     """Oracle 5: header, key and body name the same tenant and thing everywhere."""
-    key_of = {EVENTS.name: "stream_id", POINTS.name: "admission_id"}
+    key_of = {
+        EVENTS.name: "stream_id", POINTS.name: "admission_id", COMMANDS.name: "stream_id",
+        COMMAND_RESULTS.name: "stream_id",
+    }  # fmt: skip
     for topic, log in seen.topics.items():
         for each in log:
             at = f"{topic}/{each.partition}@{each.offset}"
@@ -208,7 +217,15 @@ def published(seen: Seen, _: Given) -> None:
     _equal("6 (published): events", found, events)
     found = _once(POINTS.name, seen.topics[POINTS.name], ("partition_seq", "point_id"), "location")
     _equal("6 (published): points", found, points)
-    heads = {EVENTS.name: _heads(events), POINTS.name: _heads(points)}
+    results = {(row["partition"], row["partition_seq"]): row["command_id"] for row in
+               seen.tables["command_results"]}  # fmt: skip
+    log = seen.topics[COMMAND_RESULTS.name]
+    found = _once(COMMAND_RESULTS.name, log, ("partition_seq",), "command_id")
+    _equal("6 (published): results", found, results)
+    heads = {
+        EVENTS.name: _heads(events), POINTS.name: _heads(points),
+        COMMAND_RESULTS.name: _heads(results),
+    }  # fmt: skip
     for row in seen.tables["subscriptions"]:
         if row["subscription_id"].startswith("relay"):
             head = heads[row["topic"]].get(row["partition"], 0)

@@ -47,7 +47,7 @@ def hospital(seed: int, checked: Checked, *, patients: int = PATIENTS) -> None:
     checked.visits = [told for told in visits.values() if len(told) >= FACTS_FEWEST]
 
 
-def orders(seed: int, checked: Checked, *, until: float) -> None:
+def orders(seed: object, checked: Checked, *, until: float) -> None:
     """Every visit in further orders, with doubles, until the time is over."""
     rng = random.Random(f"orders/{seed}")
     straight = [path(told) for told in checked.visits]
@@ -78,6 +78,7 @@ def facts(messages: Iterable[Message], scenario: Scenario) -> dict[str, list[Fac
                         "event_id": f"{number:08d}-{draft.ordinal}-{draft.role}",
                         "event_type": draft.event_type,
                         "occurred_at": draft.occurred.micros,
+                        "occurred_precision": draft.occurred.precision,
                         "occurred_field": draft.occurred_field,
                         "data": {**draft.data, "patient_id": part.claim.identifiers[0].value},
                     }

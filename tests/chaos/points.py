@@ -22,7 +22,10 @@ LEDGERS = frozenset({"sink: dead letter written"})
 ONCE = frozenset({"keys: unwrap", "sink: dead letter written"}) | {
     point for point in failpoints.NAMES if point.startswith("relay: ")
 }
-APART = frozenset({"migration: step"})  # passed by no running part; has its own sweep
+# Passed by no part that maps messages; each has its own sweep.
+APART = frozenset({"migration: step", "ledger: deciding"}) | {
+    point for point in failpoints.NAMES if point.startswith("judge: ")
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

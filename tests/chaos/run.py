@@ -1,6 +1,9 @@
 """Plays with new seeds until the minutes are over, and adds what came of it to the figures.
 
     make chaos MINUTES=60
+    make chaos MINUTES=60 PATHS=1
+
+The second one starts no servers: hospitals and orders of arrival alone, in one process.
 
 `docs/reliability.json` is replaced whole after each play, never written in place, so that it is
 valid whenever this is interrupted; the next run goes on with the next seed and with the fail
@@ -10,6 +13,7 @@ points that were swept least. The logs of a play that ends red are kept.
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -33,6 +37,8 @@ BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 KEPT = REPOSITORY / ".wardtrail/chaos"
 MESSAGES, KILLS, FREEZES, CELLS = 4_000, 30, 6, 12  # a play of about six minutes
 HOSPITALS, ORDERS_SECONDS = 20, 45.0  # before each play, without servers
+ROUND_SECONDS = 20.0  # of orders for each hospital, where there are no plays
+PATHS = "paths"  # the kind of an entry without servers; plays have none
 EMPTY: Mapping[str, Any] = {"version": 1, "totals": {}, "points": {}, "plays": []}
 
 
@@ -41,15 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Kill and freeze a running line, with new seeds.")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, help="play this one, once")
+    parser.add_argument("--without-servers", action="store_true", help="paths alone, no plays")
     options = parser.parse_args(arguments)
     until = time.monotonic() + options.minutes * 60
+    if options.without_servers:
+        seed = options.seed or following(load(FIGURES))
+        return 0 if undisturbed(seed, until) == "green" else 1
     green = True
     while time.monotonic() < until:
         figures = load(FIGURES)
-        seed = options.seed or 1 + max((each["seed"] for each in figures["plays"]), default=0)
+        seed = options.seed or following(figures)
         entry = one(seed, until, figures["points"])
-        store(FIGURES, added(load(FIGURES), entry))
-        PAGE.write_text(shown(PAGE.read_text(encoding="utf-8"), load(FIGURES)), encoding="utf-8")
+        keep(added(load(FIGURES), entry))
         say(f"seed {seed}: {entry['outcome']}")
         green = green and entry["outcome"] == "green"
         if options.seed or entry["outcome"] == "interrupted":
@@ -94,9 +103,61 @@ def one(seed: int, until: float, swept: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+def undisturbed(seed: int, until: float) -> str:
+    """Hospitals and orders until the time is over, one entry of the figures; its outcome.
+
+    The entry is kept after each hospital, so that an interruption loses one at most.
+    """
+    checked, began, start = paths.Checked(), datetime.now(UTC), time.monotonic()
+    figures, end, number = load(FIGURES), "green", 0
+    while end == "green" and time.monotonic() < until:
+        try:
+            paths.hospital(random.Random(f"paths/{seed}/{number}").getrandbits(48), checked)
+            end_of_round = min(until, time.monotonic() + ROUND_SECONDS)
+            paths.orders(f"{seed}/{number}", checked, until=end_of_round)
+        except KeyboardInterrupt:
+            end = "interrupted"
+        except Exception as error:  # whatever it is, it is what we look for
+            end = f"red: {type(error).__name__}: {error}"
+        number += 1
+        seconds = time.monotonic() - start
+        entry = {
+            "kind": PATHS,
+            "seed": seed,
+            "commit": commit(),
+            "began": began.isoformat(timespec="seconds"),
+            "outcome": end,
+            "hospitals": checked.hospitals,
+            "orders": checked.orders,
+            "seconds": round(seconds, 1),
+        }
+        keep(added(figures, entry))
+        say(
+            f"seed {seed}: {end}: hospitals: {checked.hospitals}, orders: {checked.orders:,}, "
+            f"per second: {checked.orders / seconds:,.0f}"
+        )
+    return end
+
+
+def following(figures: Mapping[str, Any]) -> int:
+    """The seed after all that were played."""
+    return 1 + max((each["seed"] for each in figures["plays"]), default=0)
+
+
+def keep(figures: Mapping[str, Any]) -> None:
+    """Store the figures, and show them on their page."""
+    store(FIGURES, figures)
+    PAGE.write_text(shown(PAGE.read_text(encoding="utf-8"), figures), encoding="utf-8")
+
+
 def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures with one more play; totals are sums over all plays."""
-    plays = [*figures["plays"], dict(entry)]
+    """The figures with one more play; totals are sums over all plays.
+
+    Those without servers count by their hospitals and orders alone, and where they end red.
+    """
+    entries = [*figures["plays"], dict(entry)]
+    plays = [each for each in entries if each.get("kind") != PATHS]
+    alone = [each for each in entries if each.get("kind") == PATHS]
     kills, freezes, swept, ended = (Counter[str]() for _ in range(4))
     for each in plays:
         ended.update(each["ended"])
@@ -111,8 +172,9 @@ def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
             "red": sum(each["outcome"].startswith("red") for each in plays),
             "messages": sum(each["messages"] for each in plays),
             "sent_again": sum(each["resends"] for each in plays),
-            "hospitals": sum(each.get("hospitals", 0) for each in plays),
-            "orders": sum(each.get("orders", 0) for each in plays),
+            "hospitals": sum(each.get("hospitals", 0) for each in entries),
+            "orders": sum(each.get("orders", 0) for each in entries),
+            **({"paths_alone": _counted(alone)} if alone else {}),
             "seconds": round(sum(each["seconds"] for each in plays)),
             "kills": dict(sorted(kills.items())),
             "freezes": dict(sorted(freezes.items())),
@@ -120,7 +182,7 @@ def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
             "recovery_seconds": _recovery(plays),
         },
         "points": dict(sorted(swept.items())),
-        "plays": plays,
+        "plays": entries,
     }
 
 
@@ -148,6 +210,7 @@ def shown(page: str, figures: Mapping[str, Any]) -> str:
         ("messages answered", f"{totals['messages']:,} ({totals['sent_again']:,} sent again)"),
         ("hospitals whose every path was found true, both tracks", f"{totals['hospitals']:,}"),
         ("orders of arrival that gave the same path", f"{totals['orders']:,}"),
+        *_alone(totals),
         *((f"SIGKILL: {part}", f"{count:,}") for part, count in totals["kills"].items()),
         *((f"SIGSTOP: {kind}", f"{count:,}") for kind, count in totals["freezes"].items()),
         ("fail points passed, by action", f"{len(figures['points'])}"),
@@ -159,6 +222,24 @@ def shown(page: str, figures: Mapping[str, Any]) -> str:
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     tail = rest.partition(END)[2]
     return f"{head}{BEGIN}\n| what | so far |\n|---|---|\n{table}\n{END}{tail}"
+
+
+def _alone(totals: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The row of runs without servers, if there were any."""
+    counted = totals.get("paths_alone")
+    if counted is None:
+        return []
+    return [
+        ("runs of these without servers: green / red", f"{counted['green']} / {counted['red']}")
+    ]
+
+
+def _counted(alone: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {
+        "runs": len(alone),
+        "green": sum(each["outcome"] == "green" for each in alone),
+        "red": sum(each["outcome"].startswith("red") for each in alone),
+    }
 
 
 def commit() -> str:

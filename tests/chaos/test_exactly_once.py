@@ -16,6 +16,8 @@ from tests.chaos.parts import Line
 from tests.chaos.seen import feed_and_keys, see
 from tests.conftest import REPOSITORY, fresh_database
 
+pytestmark = pytest.mark.alone
+
 SEED = 20_261
 MESSAGES = 2_000
 REVISIONS = sorted((REPOSITORY / "migrations/versions").glob("[0-9]*.py"))  # two steps each

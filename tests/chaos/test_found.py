@@ -12,7 +12,7 @@ from sinks.tables import timeline_events
 from sinks.write import copy
 from tests.streams.test_app import PARTITIONS, Fake, Line, Store
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 SEEN_SECONDS = 30.0  # a tenth of what the default would take
 
 

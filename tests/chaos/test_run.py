@@ -2,8 +2,11 @@
 
 import json
 import re
+from functools import partial
 
-from tests.chaos import run
+import pytest
+
+from tests.chaos import paths, run
 
 ENTRY = {
     "seed": 1, "commit": "c", "began": "2026-04-01T00:00:00+00:00", "outcome": "green",
@@ -44,3 +47,68 @@ def test_the_page_shows_the_stored_figures():
 
 def test_no_figure_names_a_patient():
     assert not re.search("zyqorv", json.dumps(run.load(run.FIGURES)), re.IGNORECASE)
+
+
+ALONE = {
+    "kind": "paths", "seed": 3, "commit": "c", "began": "2026-04-01T00:00:00+00:00",
+    "outcome": "green", "hospitals": 2, "orders": 1000, "seconds": 60.0,
+}  # fmt: skip
+
+
+def test_runs_without_servers_add_hospitals_and_orders_and_count_as_no_play():
+    entry = {**ENTRY, "hospitals": 20, "orders": 500}
+    red = {**ALONE, "seed": 4, "outcome": "red: Untrue: census"}
+    figures = run.added(run.added(run.added(run.EMPTY, entry), ALONE), red)
+    totals = figures["totals"]
+    assert (totals["plays"], totals["green"], totals["red"], totals["seconds"]) == (1, 1, 0, 5)
+    assert (totals["hospitals"], totals["orders"]) == (24, 2500)
+    assert totals["paths_alone"] == {"runs": 2, "green": 1, "red": 1}
+    assert [each["seed"] for each in figures["plays"]] == [1, 3, 4]
+    page = run.shown(f"{run.BEGIN}{run.END}", figures)
+    assert "| plays: green / red | 1 / 0 |" in page
+    assert "| runs of these without servers: green / red | 1 / 1 |" in page
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """Figures and page of this test's own, and small hospitals."""
+    monkeypatch.setattr(run, "FIGURES", tmp_path / "reliability.json")
+    monkeypatch.setattr(run, "PAGE", tmp_path / "reliability.md")
+    run.PAGE.write_text(f"# Figures\n{run.BEGIN}\n{run.END}\n", encoding="utf-8")
+    monkeypatch.setattr(run, "ROUND_SECONDS", 0.05)
+    small = partial(paths.hospital, patients=20)
+    monkeypatch.setattr(run.paths, "hospital", small)
+
+
+def test_a_run_without_servers_keeps_its_figures_after_each_hospital(kept):
+    run.store(run.FIGURES, run.added(run.EMPTY, ENTRY))
+    assert run.main(["--without-servers", "--minutes", "0.02"]) == 0
+    first = run.load(run.FIGURES)
+    [entry] = first["plays"][1:]
+    assert (entry["kind"], entry["seed"], entry["outcome"]) == ("paths", 2, "green")
+    assert entry["hospitals"] >= 1
+    assert first["totals"]["orders"] == entry["orders"] > 0
+    assert f"| {entry['orders']:,} |" in run.PAGE.read_text(encoding="utf-8")
+    assert run.main(["--without-servers", "--minutes", "0.001"]) == 0
+    assert run.load(run.FIGURES)["totals"]["hospitals"] == first["totals"]["hospitals"] + 1
+
+
+def test_a_run_without_servers_ends_at_the_first_untrue_path(kept, monkeypatch):
+    def untrue(seed, checked):
+        raise paths.Untrue("census: not the path that was walked")
+
+    monkeypatch.setattr(run.paths, "hospital", untrue)
+    assert run.main(["--without-servers", "--minutes", "1"]) == 1
+    [entry] = run.load(run.FIGURES)["plays"]
+    assert entry["outcome"] == "red: Untrue: census: not the path that was walked"
+
+
+def test_an_interrupted_run_keeps_what_was_found_true(kept, monkeypatch):
+    def interrupted(seed, checked, *, until):
+        checked.orders += 7
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.paths, "orders", interrupted)
+    assert run.main(["--without-servers", "--minutes", "1"]) == 1
+    [entry] = run.load(run.FIGURES)["plays"]
+    assert (entry["outcome"], entry["hospitals"], entry["orders"]) == ("interrupted", 1, 7)
