@@ -16,7 +16,7 @@ from ops.stack import processes
 from ops.stack.state import read
 from producers import files, peek
 from schemas.topics import EVENTS, RECORD_BYTES_MAX, TOPICS
-from streams.read_models import PROJECTIONS
+from streams.read_models import FLIGHTPLANS, PROJECTIONS, WORK
 from streams.trajectory import PROJECTION
 from tests.line.conftest import Line
 
@@ -271,10 +271,11 @@ def test_projections_rebuilt_from_the_topic_are_the_same_byte_for_byte(line: Lin
     processes.stop(workers, 30)
     projections = (*PROJECTIONS, PROJECTION)
     tables = [table.name for each in projections for table in each.owns]
+    asked = {table.name for each in (WORK, FLIGHTPLANS) for table in each.owns}
     url = server.superuser_url(server.database)
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
         before = {name: dumped(connection, name) for name in tables}
-        assert all(before.values())
+        assert all(before[name] for name in tables if name not in asked)
         connection.execute(f"TRUNCATE {', '.join(tables)}")
         for statement in (BEGIN_AGAIN, DISCARD_LETTERS):
             connection.execute(statement, ([each.name for each in projections],))
