@@ -1,7 +1,6 @@
 """Takes a command from an app: checks its form, seals it, publishes it, waits for its result."""
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from uuid import UUID
 from ops.keys import AccessKey
 from ops.parameters import Position
 from producers.ports import KeysAway, NotDurable, Publisher
-from schemas import headers, jsonform
+from schemas import formed, headers, jsonform
 from schemas.clock import micros
 from schemas.codec import Codec
 from schemas.commands import TYPES, CommandType
@@ -31,7 +30,6 @@ LOOKUPS_MAX = 4  # at once, each in a thread and on a connection
 AWAY_SECONDS = 2.0  # without asking a database that just didn't answer
 RECORD = COMMANDS.records[0]
 CONFLICT = "conflict"  # the ledger's rule for a stream that stands at another version
-_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +99,7 @@ def read(value: object, *, trace: str | None = None) -> Command:
         command_id=UUID(said["command_id"]), kind=kind, stream_id=UUID(said["stream_id"]),
         expected_version=expected, data=data,
         correlation_id=UUID(said["correlation_id"] or said["command_id"]),
-        trace=trace if trace and _TRACE.fullmatch(trace) else None,
+        trace=formed.trace(trace),
     )  # fmt: skip
 
 

@@ -27,13 +27,15 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from ops import access
 from ops.settings import Settings
 from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
-from sinks import queries
+from sinks import queries, verified
 from sinks.queries import Backlog, Standing
 from sinks.subscriptions import OUTCOMES
+from sinks.verified import Undecided
 from streams.log import FETCH, REPLY_SECONDS, BrokerAway, TopicMissing
 from streams.ports import group
 
 PEEK_SECONDS = 3.0  # for the age of waiting records; what isn't known then shows as unknown
+JUDGE = "judge"  # whose work waits in a table of marks, not in a topic
 Place = tuple[str, int]  # topic, partition
 
 
@@ -67,7 +69,7 @@ READERS = (
     Reader(processor="ledger", subscriptions=("ledger",), topic=COMMANDS.name),
     Reader(
         processor="read-models",
-        subscriptions=("patients", "admissions", "timeline"),
+        subscriptions=("patients", "admissions", "timeline", "work", "flightplans"),
         topic=EVENTS.name,
     ),
     Reader(processor="trajectory", subscriptions=("trajectory",), topic=EVENTS.name),
@@ -98,11 +100,12 @@ PUBLISHERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behind:
-    """One subscription in one partition.
+    """One subscription in one partition; also the judge, who has none, with patients for records.
 
     `seconds` is the age of the oldest record that waits: 0 if none does, None if it couldn't be
     seen in time. `committed_offset` is what Kafka holds for the processor's group; it mirrors
-    the lowest `next_offset` of its subscriptions. A relay has neither offset.
+    the lowest `next_offset` of its subscriptions. A relay has neither offset, nor has the judge;
+    a patient whom the judge has set aside is `parked`.
     """
 
     processor: str
@@ -226,6 +229,7 @@ class Gauge:
                 )
                 for each in PUBLISHERS
             }  # fmt: skip
+            judged = verified.undecided(snapshot, partitions=count.get(VERIFICATIONS.name, []))
         now = datetime.now(UTC)
         with _asking():
             rows = list(self._readers(count, standings, now))
@@ -234,6 +238,7 @@ class Gauge:
             for each in PUBLISHERS
             for backlog in backlogs[each.subscription]
         ]
+        published += [_judge(each, now) for each in judged]
         order = {name: number for number, name in enumerate(_ORDER)}
         rows = sorted(
             [*rows, *published], key=lambda each: (order[each.subscription], each.partition)
@@ -357,6 +362,22 @@ def _publisher(
     )
 
 
+def _judge(undecided: Undecided, now: datetime) -> Behind:
+    """The patients of a partition's events who are due; a feed's progress alone has no age."""
+    since, nobody = undecided.since, _held(None)
+    return Behind(
+        processor=JUDGE,
+        subscription=JUDGE,
+        topic=VERIFICATIONS.name,
+        partition=undecided.partition,
+        records=undecided.patients,
+        seconds=max(0.0, round((now - since).total_seconds(), 3)) if since else 0.0,
+        next_offset=None,
+        committed_offset=None,
+        **{**nobody, "outcomes": {**nobody["outcomes"], "parked": undecided.failed}},
+    )
+
+
 def _held(held: Standing | None) -> dict[str, Any]:
     """What a subscription's row says, or that nobody took it yet."""
     if held is None:
@@ -385,7 +406,7 @@ def _asking() -> Iterator[None]:
 
 
 _ORDER = (
-    "ledger", "relay", "relay:commands", "patients", "admissions", "timeline", "trajectory",
-    "relay:points", "verification", "relay:verification",
+    "ledger", "relay", "relay:commands", "patients", "admissions", "timeline", "work",
+    "flightplans", "trajectory", "relay:points", "verification", JUDGE, "relay:verification",
 )  # fmt: skip
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()

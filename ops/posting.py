@@ -25,6 +25,7 @@ from sinks.queries import Snapshot
 SYNC_BYTES_MAX = 4 * 1024 * 1024
 SYNC_COMMANDS_MAX = 100
 IN_FLIGHT_MAX = 64  # requests at once; with the largest bodies 256 MiB
+WAITERS_MAX = 48  # of these; with the rest, commands get in though results are late
 BODY_SECONDS = 10.0  # in which a body has to arrive
 POSITION = "Wardtrail-Position"
 PREFER, APPLIED = "Prefer", "Preference-Applied"
@@ -55,18 +56,19 @@ class Posting:
 
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
-        self._in_flight = 0
+        self._in_flight = self._waiters = 0
 
     async def command(self, key: AccessKey, request: web.Request) -> web.Response:
         """One command."""
         with self._counted():
             value = await _json(request, BODY_BYTES_MAX)
-            seconds = preferred(request.headers.getall(PREFER, []))
+            wished = preferred(request.headers.getall(PREFER, []))
             try:
                 command = commands.read(value, trace=request.headers.get("traceparent"))
             except FormInvalid as invalid:
                 raise Unfit(400, *_unfit(invalid)) from None
-            [outcome] = await self._commands.accept(key, [command], seconds=seconds)
+            with self._waiting(wished) as seconds:
+                [outcome] = await self._commands.accept(key, [command], seconds=seconds)
         response = said(command.command_id, outcome).response()
         return _applied(response, seconds)
 
@@ -74,10 +76,11 @@ class Posting:
         """Many commands, each answered as if it had come alone."""
         with self._counted():
             value = await _json(request, SYNC_BYTES_MAX)
-            seconds = preferred(request.headers.getall(PREFER, []))
+            wished = preferred(request.headers.getall(PREFER, []))
             read = [_read(each, request.headers.get("traceparent")) for each in _listed(value)]
             good = [each for each in read if isinstance(each, Command)]
-            outcomes = iter(await self._commands.accept(key, good, seconds=seconds))
+            with self._waiting(wished) as seconds:
+                outcomes = iter(await self._commands.accept(key, good, seconds=seconds))
         answers = [
             said(each.command_id, next(outcomes)) if isinstance(each, Command) else each
             for each in read
@@ -95,6 +98,18 @@ class Posting:
             yield
         finally:
             self._in_flight -= 1
+
+    @contextmanager
+    def _waiting(self, seconds: int) -> Iterator[int]:
+        """How long a request waits: as it wishes, or not at all where as many do as may."""
+        if not seconds or self._waiters >= WAITERS_MAX:
+            yield 0
+            return
+        self._waiters += 1
+        try:
+            yield seconds
+        finally:
+            self._waiters -= 1
 
 
 def said(command_id: UUID, outcome: commands.Outcome) -> Said:
@@ -181,6 +196,8 @@ async def _json(request: web.Request, most: int) -> object:
                     raise too_large
     except TimeoutError:
         raise Unfit(408, "the body did not arrive in time") from None
+    except web.RequestPayloadError:  # chunks or a compression that are none
+        raise Unfit(400, "the body can't be read as its headers say") from None
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:  # its text quotes the body

@@ -15,10 +15,19 @@ Check = Callable[[Any], str | None]
 
 # An id written otherwise would be another one, wherever ids are text.
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _FIRST = micros(datetime.min.replace(tzinfo=UTC))
 _LAST = micros(datetime.max.replace(tzinfo=UTC))
 # Avro's own, which neither writer nor readers hold.
 _RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+
+
+def trace(text: str | None) -> str | None:
+    """The text if it is a trace (W3C ``traceparent``), else None.
+
+    It travels in clear, in headers too, where a text of any length would stop the relay.
+    """
+    return text if text and _TRACE.fullmatch(text) else None
 
 
 def flaw(record: str, value: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,7 @@
 """The schema registry: registering our subjects, looking up their ids, over Confluent's API."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
@@ -10,10 +11,12 @@ from schemas.codec import Ids, Writer
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 REPLY_SECONDS = 5.0  # the client's own default is to wait for ever
+ASKING = 8  # requests under way: a process that starts asks of every subject
 VERSIONS_MAX = 1_000  # of one subject; a registry that says more is not ours
 _NOT_FOUND = 404
 _REFUSED = frozenset({409, 422})
 _Answer = TypeVar("_Answer")
+_Asked = TypeVar("_Asked")
 
 
 class RegistryAway(Exception):  # noqa: N818  named for what is wrong
@@ -57,15 +60,15 @@ class Registry:
         """
         newest: dict[str, int] = {}
         older: list[Writer] = []
-        for subject, record in catalogue.subjects().items():
-            newest[record] = self._id(subject, record)
-            older.extend(self._older(subject, record, newest[record]))
+        for record, number, writers in _all(self._known, catalogue.subjects().items()):
+            newest[record] = number
+            older.extend(writers)
         return Ids(newest=newest, older=tuple(older))
 
     def check(self) -> None:
         """Raise :class:`CompatibilityWeak` unless every subject of ours is FULL_TRANSITIVE."""
-        for subject in (None, *catalogue.subjects()):
-            level = self._level(subject)
+        subjects = (None, *catalogue.subjects())
+        for subject, level in zip(subjects, _all(self._level, subjects), strict=True):
             if level is not None and level != COMPATIBILITY:
                 raise CompatibilityWeak(
                     f"compatibility of {subject or 'the registry'} must be {COMPATIBILITY} "
@@ -80,22 +83,25 @@ class Registry:
         """
         if self._level(None) != COMPATIBILITY:
             self._ask(self._client.set_compatibility, None, COMPATIBILITY)
-        for subject, record in catalogue.subjects().items():
-            self._raise_level(subject)
-            try:
-                self._ask(self._client.register_schema, subject, _avro(record))
-            except SchemaRegistryError as error:
-                if error.http_status_code not in _REFUSED:
-                    raise RegistryAway(_said(error)) from None
-                raise SchemaIncompatible(
-                    f"schema doesn't fit the versions before it, subject: {subject}"
-                ) from error
-            self._raise_level(subject)
+        _all(self._register, catalogue.subjects().items())
         return self.lookup()
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _register(self, named: tuple[str, str]) -> None:
+        subject, record = named
+        self._raise_level(subject)
+        try:
+            self._ask(self._client.register_schema, subject, _avro(record))
+        except SchemaRegistryError as error:
+            if error.http_status_code not in _REFUSED:
+                raise RegistryAway(_said(error)) from None
+            raise SchemaIncompatible(
+                f"schema doesn't fit the versions before it, subject: {subject}"
+            ) from error
+        self._raise_level(subject)
 
     def _raise_level(self, subject: str) -> None:
         """Set the subject's own level, if it is there and has another or none.
@@ -105,7 +111,9 @@ class Registry:
         if self._level(subject) not in (None, COMPATIBILITY):
             self._ask(self._client.set_compatibility, subject, COMPATIBILITY)
 
-    def _id(self, subject: str, record: str) -> int:
+    def _known(self, named: tuple[str, str]) -> tuple[str, int, list[Writer]]:
+        """A record with its id and its subject's other versions."""
+        subject, record = named
         try:
             found = self._ask(self._client.lookup_schema, subject, _avro(record))
         except SchemaRegistryError as error:
@@ -117,14 +125,18 @@ class Registry:
         number = found.schema_id
         if not isinstance(number, int):
             raise RegistryAway(f"what answers at {self.url} is no registry")
-        return number
+        return record, number, self._older(subject, record, number, found.version)
 
-    def _older(self, subject: str, record: str, newest: int) -> list[Writer]:
+    def _older(self, subject: str, record: str, newest: int, ours: int | None) -> list[Writer]:
         """Every other version of the subject, also those newer than this program's."""
         versions = self._ask(self._client.get_versions, subject)
         if len(versions) > VERSIONS_MAX:
             raise RegistryAway(f"the registry names too many versions: {len(versions)}")
-        found = [self._ask(self._client.get_version, subject, number) for number in versions]
+        found = [
+            self._ask(self._client.get_version, subject, number)
+            for number in versions
+            if number != ours
+        ]
         return [
             Writer(schema_id=one.schema_id, record=record, text=one.schema.schema_str)
             for one in found
@@ -153,6 +165,16 @@ class Registry:
             raise RegistryAway(
                 f"the registry doesn't answer at {self.url}: {type(error).__name__}"
             ) from error
+
+
+def _all(request: Callable[[_Asked], _Answer], asked: Iterable[_Asked]) -> list[_Answer]:
+    """The answers in the order of what was asked, some requests at once; the first error ends."""
+    with ThreadPoolExecutor(ASKING) as threads:
+        try:
+            return list(threads.map(request, asked))
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
 
 
 def _avro(record: str) -> Schema:

@@ -103,11 +103,11 @@ def decide(
 ) -> list[Verdict]:
     """Decide the commands in order, each on what those before it left; what raises has failed."""
     standing = _standing(connection, commands)
-    states = _load(connection, commands, standing)
+    states, far = _load(connection, commands, standing)
     verdicts = []
     for command in commands:
         hit("ledger: deciding")
-        verdicts.append(_decide(command, standing, states, now))
+        verdicts.append(_decide(command, standing, states, far, now))
     return verdicts
 
 
@@ -141,6 +141,7 @@ def _decide(
     command: Command,
     standing: dict[str, Standing],
     states: dict[str, Any],
+    far: set[str],
     now: datetime,
 ) -> Verdict:
     stream = standing.get(command.stream_id)
@@ -163,10 +164,13 @@ def _decide(
             state = command.folding.evolve(state, {**event, **numbers})
             if after.version % SNAPSHOT_VERSIONS == 0:
                 kept.append(_snapshot(command, after.version, state))
+        if answer and not kept and command.stream_id in far:
+            kept.append(_snapshot(command, after.version, state))
     except Exception as error:  # a fault of ours stops this command, not its partition
         return Verdict(version=before.version, failed=error)
     if answer:
         standing[command.stream_id], states[command.stream_id] = after, state
+        far.discard(command.stream_id)
     return Verdict(version=after.version, events=answer, snapshots=kept)
 
 
@@ -231,15 +235,19 @@ def _load(
     connection: Connection[Row],
     commands: Sequence[Command],
     standing: Mapping[str, Standing],
-) -> dict[str, Any]:
-    """The state of each stream that stands; the exception instead, where it can't be folded."""
+) -> tuple[dict[str, Any], set[str]]:
+    """The state of each stream that stands; the exception instead, where it can't be folded.
+
+    And those folded from afar, whose snapshots are of another shape or can't be read: the next
+    command leaves one, or each up to the next hundredth version would fold as much again.
+    """
     asked: dict[str, Command] = {}
     for command in commands:
         stream = standing.get(command.stream_id)
         if not command.creates and stream is not None and _is_of(stream, command):
             asked.setdefault(command.stream_id, command)
     if not asked:
-        return {}
+        return {}, set()
     reached = _thawed(connection, asked)
     rows = connection.execute(
         _EVENTS, (list(asked), [reached.get(stream, (0, None))[0] for stream in asked])
@@ -247,13 +255,14 @@ def _load(
     told: dict[str, list[Row]] = {stream: [] for stream in asked}
     for row in rows:
         told[row["stream_id"]].append(row)
+    far = {stream for stream in asked if len(told[stream]) >= SNAPSHOT_VERSIONS}
     return {
         stream: _folded(
             command.folding, told[stream],
             reached.get(stream, (0, command.folding.initial)), standing[stream].version,
         )
         for stream, command in asked.items()
-    }  # fmt: skip
+    }, far  # fmt: skip
 
 
 def _thawed(

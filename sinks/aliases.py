@@ -131,7 +131,7 @@ def told(database: Database, tenants: Collection[str], patients: Collection[str]
         return []
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, tenants)
-        return _around(connection, patients)
+        return around(connection, patients)
 
 
 def lock(connection: Connection[Row], tenants: Collection[str]) -> None:
@@ -148,7 +148,7 @@ def follow(connection: Connection[Row], events: Sequence[Mapping[str, Any]]) -> 
     """
     fresh = [(_said(event), event) for event in events]
     named = {each for one, _ in fresh for each in (one.patient_id, one.into_patient_id)}
-    known = _around(connection, named)
+    known = around(connection, named)
     patients = named | {each for one in known for each in (one.patient_id, one.into_patient_id)}
     rows = connection.execute(_ALIASES, (sorted(patients),)).fetchall()
     times = [row[name] for row in rows for name in ("recorded_at", "undone_at") if row[name]]
@@ -226,7 +226,8 @@ def _merge(one: Told, event: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _around(connection: Connection[Row], patients: Collection[str]) -> list[Told]:
+def around(connection: Connection[Row], patients: Collection[str]) -> list[Told]:
+    """All that was told of these patients and of whom it ties them to, in this transaction."""
     rows = connection.execute(_AROUND, (sorted(patients),)).fetchall()
     return [Told(**row) for row in rows]
 

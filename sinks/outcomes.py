@@ -88,8 +88,7 @@ def _outcomes(feed: str, message_type: str, rows: Sequence[Row]) -> Outcomes:
 
 _OUTCOMES = """
 SELECT coalesce(feeds.name, newest.feed_id::text) AS feed, message_type, outcome, reason,
-       coalesce(reason LIKE 'no visit number: %%' OR reason LIKE 'no patient: %%', false)
-           AS left_out,
+       coalesce(reason ~ '(^|; )no (visit number|patient): ', false) AS left_out,
        count(*) AS count, sum(duplicates)::bigint AS duplicates
 FROM (
     SELECT feed_id, message_type, outcome, reason, duplicates FROM messages

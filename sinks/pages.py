@@ -3,7 +3,7 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -119,8 +119,11 @@ def _read(cursor: str) -> tuple[str, UUID]:
     """When and which row was the last one given."""
     try:
         at, row_id = orjson.loads(urlsafe_b64decode(cursor))
-        if at != _NEVER and datetime.fromisoformat(at).tzinfo is None:
-            raise CursorInvalid("not a cursor of ours")
+        if at != _NEVER:
+            moment = datetime.fromisoformat(at)
+            if moment.tzinfo is None:
+                raise CursorInvalid("not a cursor of ours")
+            at = moment.astimezone(UTC).isoformat()  # as PostgreSQL reads it, whatever it was
         return at, UUID(row_id)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise CursorInvalid("not a cursor of ours") from None

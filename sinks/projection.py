@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Table
 
@@ -30,6 +31,8 @@ class Projection:
 
     ``fold`` gets one stream's new events in order and the rows loaded for that stream by table
     name; it returns changes of tables in ``owns`` and nothing else, and never reads a clock.
+    ``unknown`` tells what an event does whose type this release doesn't know: it is skipped and
+    counted as ignored, or it stops the partition. A rebuild refuses it in any case.
     ``notify`` is the channel on which a relay waits for the rows.
     In loaded rows ids are strings and times aware datetimes, as in the changes.
     """
@@ -41,6 +44,7 @@ class Projection:
     fold: Fold
     fold_version: int = 1
     notify: str | None = None
+    unknown: Literal["skip", "stop"] = "skip"
 
     def __post_init__(self) -> None:
         assert all(load.table in self.owns for load in self.loads), "a fold loads only its own"

@@ -33,6 +33,10 @@ class TopicReplaced(Exception):  # noqa: N818  named for what is wrong
     """The topic isn't the one we were reading: it was deleted and made again."""
 
 
+class BeingRebuilt(DatabaseAway):
+    """A rebuild has the partitions, or died with them; only its end opens them to workers."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """A partition of a subscription in our hands, under the epoch at which we took it."""
@@ -71,7 +75,7 @@ def take(
 
     A process frozen inside COPY keeps its row locked through every time-out of its own
     session; only ending it frees the row (measured). Raises :class:`TopicReplaced` where a
-    topic's id differs from the one stored.
+    topic's id differs from the one stored, :class:`BeingRebuilt` while a rebuild has them.
     """
     wanted = sorted(places)
     arrays = ([topic for topic, _ in wanted], [partition for _, partition in wanted])
@@ -80,6 +84,11 @@ def take(
         with _ending_holders(connection, url):
             connection.execute(_ENSURE, (subscription_id, *arrays))
             rows = connection.execute(_LOCK_ALL, (subscription_id, *arrays)).fetchall()
+        if any(row["rebuilding"] for row in rows):
+            raise BeingRebuilt(
+                "closed to workers until its rebuild ends; if none runs, one was broken off "
+                f"(hint: wardtrail rebuild {subscription_id}): {subscription_id}"
+            )
         for row in rows:
             known, now = row["topic_id"], topic_ids.get(row["topic"])
             if known is not None and now is not None and known != now:
@@ -197,7 +206,7 @@ SELECT %s, topic, partition FROM unnest(%s::text[], %s::int[]) AS wanted (topic,
 ON CONFLICT DO NOTHING
 """
 _LOCK_ALL = """
-SELECT topic, partition, topic_id FROM subscriptions
+SELECT topic, partition, topic_id, owner = 'rebuild' AS rebuilding FROM subscriptions
 WHERE subscription_id = %s
   AND (topic, partition) IN (SELECT * FROM unnest(%s::text[], %s::int[]))
 ORDER BY topic, partition

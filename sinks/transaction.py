@@ -1,8 +1,9 @@
 """The one transaction: lock, drop what was seen, load, fold, write, move, commit."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
 from schemas import sealing
-from schemas.events import Event
+from schemas.events import TYPES, Event
 from schemas.failpoints import hit
 from sinks import dead_letters, subscriptions
 from sinks.batches import FoldFailed, bisect, unseen, until_hole
@@ -20,6 +21,10 @@ from sinks.dead_letters import DeadLetter
 from sinks.projection import Load, Projection
 from sinks.subscriptions import Held, Position
 from sinks.write import write
+
+TYPES_TOLD_MAX = 1_000  # each in one log line
+
+logger = logging.getLogger(__name__)
 
 
 class Recorded(NamedTuple):
@@ -34,6 +39,10 @@ class Recorded(NamedTuple):
 
 class Gap(Exception):  # noqa: N818  named for what is wrong
     """``partition_seq`` jumps: events are missing from the log. Stop and look."""
+
+
+class TypeUnknown(Exception):  # noqa: N818  named for what is wrong
+    """An event of a type that this release doesn't know, in a projection that mustn't skip one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +132,10 @@ def sort(
     position: Position,
     condemned: DeadLetter | None,
 ) -> Sorted:
-    """Tell what each record is; raise :class:`Gap` where ``partition_seq`` jumps."""
+    """Tell what each record is; raise :class:`Gap` where ``partition_seq`` jumps.
+
+    Raises :class:`TypeUnknown` where the projection's policy is to stop at such an event.
+    """
     streams: dict[str, list[Event]] = {}
     letters = [condemned] if condemned else []
     counts = dict.fromkeys(subscriptions.OUTCOMES, 0)
@@ -148,12 +160,31 @@ def sort(
         if event["event_type"] in reads:
             counts["applied"] += 1
             streams.setdefault(event["stream_id"], []).append(event)
-        else:
-            counts["ignored"] += 1
+            continue
+        counts["ignored"] += 1
+        if event["event_type"] not in TYPES:
+            _unknown(projection, held, event)
     return Sorted(
         streams=streams, letters=letters, counts=counts, last_position=last,
         next_offset=fresh[-1].offset + 1,
     )  # fmt: skip
+
+
+def _unknown(projection: Projection, held: Held, event: Event) -> None:
+    """Skip an event of a type that we don't know, or stop, as the projection declares."""
+    if projection.unknown == "stop":
+        raise TypeUnknown(
+            f"{held.name} stops at position {event['partition_seq']} (hint: a newer release"
+            f" knows it), event type: {event['event_type']}"
+        )
+    _tell_skipped(projection.name, event["event_type"])
+
+
+@lru_cache(maxsize=TYPES_TOLD_MAX)
+def _tell_skipped(projection: str, event_type: str) -> None:
+    logger.warning(
+        "%s skips events that this release doesn't know, type: %s", projection, event_type
+    )
 
 
 def load(

@@ -58,6 +58,7 @@ class Work:
 def due(database: Database, *, limit: int = PATIENTS_MAX) -> Iterator[Work | None]:
     """Patients that are due, of one tenant, with their marks; None where nobody is.
 
+    Nobody is while the facts are rebuilt: half of them would give other outcomes.
     What the block leaves in ``results`` is written when it ends, with the marks' removal: where
     it raises, or this process dies, all are due as before. Raises :class:`Grown`.
     """
@@ -236,7 +237,9 @@ def _content(record: Mapping[str, Any]) -> dict[str, Any]:
 
 _FIRST = """
 SELECT tenant_id, due_id FROM verification_due
-WHERE due = 'patient' AND failed IS NULL
+WHERE due = 'patient' AND failed IS NULL AND NOT EXISTS (
+    SELECT FROM subscriptions WHERE subscription_id = 'verification' AND owner = 'rebuild'
+)
 ORDER BY tenant_id, partition, partition_seq
 LIMIT %s
 FOR UPDATE SKIP LOCKED

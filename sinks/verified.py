@@ -5,7 +5,7 @@ departments (:class:`~sinks.reading.Readers`): an outcome is shown to who may se
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,16 @@ class Changed:
     verifications: tuple[Verification, ...]
     positions: Mapping[int, int]
     more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecided:
+    """Patients of a partition's events who wait for the judge, since when, and those set aside."""
+
+    partition: int
+    patients: int
+    since: datetime | None
+    failed: int
 
 
 def verifications(
@@ -109,6 +119,15 @@ def changes_since(
     )
 
 
+def undecided(connection: Snapshot, *, partitions: Sequence[int]) -> list[Undecided]:
+    """Who waits for the judge, by partition, for an overseer.
+
+    A task, a rule or a visit that is due counts as a patient until it is known who they are.
+    """
+    rows = connection.execute(_UNDECIDED, {"partitions": list(partitions)})
+    return [Undecided(**row) for row in rows]
+
+
 def _write(task_id: str) -> str:
     return urlsafe_b64encode(UUID(task_id).bytes).decode("ascii")
 
@@ -149,4 +168,18 @@ LEFT JOIN unnest(%(partitions)s::smallint[], %(since)s::bigint[]) AS asked (part
 WHERE told.partition_seq > coalesce(asked.since, 0)
 ORDER BY told.partition, told.partition_seq
 LIMIT %(limit)s
+"""
+_UNDECIDED = """
+SELECT due.partition, due.patients, due.failed, event.recorded_at AS since
+FROM (
+    SELECT place.partition,
+        count(DISTINCT mark.due_id) FILTER (WHERE mark.failed IS NULL)::int AS patients,
+        count(DISTINCT mark.due_id) FILTER (WHERE mark.failed IS NOT NULL)::int AS failed,
+        min(mark.partition_seq) FILTER (WHERE mark.failed IS NULL AND partition_seq > 0) AS first
+    FROM unnest(%(partitions)s::smallint[]) AS place (partition)
+    LEFT JOIN verification_due AS mark USING (partition)
+    GROUP BY place.partition
+) AS due
+LEFT JOIN events AS event ON (event.partition, event.partition_seq) = (due.partition, due.first)
+ORDER BY due.partition
 """

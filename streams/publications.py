@@ -1,5 +1,6 @@
 """What relays publish: clinical events, trajectory points, results of commands; each a table."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from schemas import headers, sealing
@@ -38,6 +39,15 @@ def clinical_events(codec: Codec) -> Publication:
         encode=encode,
         position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
     )  # fmt: skip
+
+
+def as_read(codec: Codec) -> Callable[[Row], Event]:
+    """What turns a row of ``events`` into the event that readers of the topic decode.
+
+    By the way of the wire: a field that came later has its default, a number its type.
+    """
+    encode = clinical_events(codec).encode
+    return lambda row: cast("Event", codec.decode(encode(row).value)[1])
 
 
 def trajectory_points(codec: Codec) -> Publication:

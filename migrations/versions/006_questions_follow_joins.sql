@@ -16,7 +16,7 @@ CREATE TABLE visit_accounts (
 );
 COMMENT ON COLUMN visit_accounts.account_id IS 'what a visit by the account''s number would have as its id';
 COMMENT ON COLUMN visit_accounts.patient_id IS 'as told with both';
-CREATE INDEX idx_visit_accounts_tenant ON visit_accounts (tenant_id);
+CREATE INDEX idx_visit_accounts_tenant ON visit_accounts (tenant_id, patient_id);
 
 GRANT SELECT, INSERT ON visit_accounts TO wt_worker;
 GRANT SELECT ON visit_accounts TO wt_app, wt_definer;

@@ -12,6 +12,7 @@ from ops.cli.lifecycle import down, migrate, serve, status, up, worker
 from ops.cli.paths import timeline, where
 from ops.cli.playing import demo
 from ops.cli.quality import quality
+from ops.cli.rebuilding import rebuild
 from ops.cli.sending import send
 from ops.cli.simulating import simulating
 from ops.cli.verifying import verify
@@ -33,6 +34,6 @@ def main() -> None:
 for command in (
     up, down, status, demo, migrate, worker, serve,
     send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds,
-    simulating, verify,
+    simulating, verify, rebuild,
 ):  # fmt: skip
     main.add_command(command)

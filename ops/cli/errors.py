@@ -21,6 +21,8 @@ from schemas.sealing import EnvelopeInvalid, KeyMissing
 from sinks.database import DatabaseAway, LoginRefused, Refused
 from sinks.queries import NotMigrated, TenantUnknown
 from sinks.questions import AnswerTooLong
+from sinks.rebuild import EventsUnknown, EventUnfit, Overtaken
+from sinks.relay import RowsMissing
 from sinks.tenancy import FeedUnknown, ZoneUnknown
 from streams.log import BrokerAway, TopicMissing
 
@@ -50,6 +52,10 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (AnswerTooLong, "ask for less; a number that a feed gives to everybody has no one's path"),
     (ZoneUnknown, ""),
     (TenantUnknown, "--tenant takes a subdomain, a name or an id"),
+    (EventsUnknown, "rebuild with the release that wrote them"),
+    (EventUnfit, ""),
+    (Overtaken, "it does the whole work; see: wardtrail lag"),
+    (RowsMissing, "an invariant is broken; restore the database"),
     (FailPointsInvalid, "WARDTRAIL_FAIL is for tests"),
     (ScenarioRefused, ""),
 )

@@ -299,5 +299,5 @@ visit_accounts = Table(
     Column("patient_id", Uuid, nullable=False, comment="as told with both"),
     time("recorded_at"),
     PrimaryKeyConstraint("account_id", "admission_id", "patient_id"),
-    Index("idx_visit_accounts_tenant", "tenant_id"),
+    Index("idx_visit_accounts_tenant", "tenant_id", "patient_id"),
 )  # fmt: skip

@@ -234,6 +234,7 @@ def _latest_move(
     named: list[Fact] = []
     if not (cancel.prior or cancel.at):
         return named
+    heres = [] if cancel.prior else _heres(cancel, arrivals, gone)
     for number in range(len(arrivals) - 1, -1, -1):
         fact = arrivals[number]
         if named and fact.effective_at != named[0].effective_at:
@@ -245,23 +246,31 @@ def _latest_move(
         if cancel.prior:
             matches = fact.at == cancel.prior
         else:
-            matches = (fact.prior or _here(cancel, arrivals, number, gone)) == cancel.at
+            matches = (fact.prior or heres[number]) == cancel.at
         if matches and (not named or fact.at == named[0].at):
             named.append(fact)
     return named
 
 
-def _here(
-    cancel: Fact, arrivals: Sequence[Fact], before_it: int, gone: Container[str]
-) -> Identity | None:
-    """Where the patient was before an arrival, by those that the cancellation knew."""
-    fact = arrivals[before_it]
-    for number in range(before_it - 1, -1, -1):
-        other = arrivals[number]
-        same = other.effective_at == fact.effective_at and other.at == fact.at  # said twice
-        if not same and other.event_id not in gone and _can_mean(cancel, other):
-            return other.at
-    return None
+def _heres(cancel: Fact, arrivals: Iterable[Fact], gone: Container[str]) -> list[Identity | None]:
+    """Where the patient was before each arrival, by those that the cancellation knew.
+
+    One pass: a feed may say the same arrival hundreds of times.
+    """
+    found: list[Identity | None] = []
+    last: Fact | None = None
+    elsewhere: Fact | None = None  # the last one that isn't what ``last`` says
+    for fact in arrivals:
+        there = elsewhere if last and _twice(fact, last) else last
+        found.append(there.at if there else None)
+        if fact.event_id not in gone and _can_mean(cancel, fact):
+            last, elsewhere = fact, there
+    return found
+
+
+def _twice(fact: Fact, other: Fact) -> bool:
+    """Whether two arrivals are one, said twice."""
+    return other.effective_at == fact.effective_at and other.at == fact.at
 
 
 def _simple(cancel: Fact, meant: list[Fact]) -> list[Fact]:

@@ -5,7 +5,7 @@ others are superseded, in whatever order they came; what it says becomes facts o
 that HL7 v2 tells, so that the path of both is one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -20,6 +20,7 @@ from streams.trajectory.facts import (
     PLANNED,
     PRECISE,
     Fact,
+    Identity,
     identity,
     recency,
 )
@@ -216,11 +217,12 @@ def _moves(counted: Sequence[StatedStay], over: datetime | None) -> Iterator[Ste
     """Where the patient is from each bound on, as far as that changes."""
     precision = {stay.ended_at: PRECISE for stay in counted if stay.ended_at is not None}
     precision |= {stay.started_at: stay.precision or PRECISE for stay in counted if stay.started_at}
+    inside = _inside({identity(stay.place) or () for stay in counted})
     here: str | None = None
     for at in sorted(precision):
         if over is not None and at >= over:
             return
-        place = _place(counted, at)
+        place = _place(counted, at, inside)
         if place is None:
             if here is not None:
                 yield Step(LEFT, at, here, LOCATION)
@@ -229,7 +231,19 @@ def _moves(counted: Sequence[StatedStay], over: datetime | None) -> Iterator[Ste
         here = place
 
 
-def _place(counted: Sequence[StatedStay], at: datetime) -> str | None:
+def _inside(places: Collection[Identity]) -> Mapping[Identity, frozenset[Identity]]:
+    """Which of the places lie in each; asked once, since every bound of a visit asks again."""
+    return {
+        whole: frozenset(place for place in places if place != whole and within(place, whole))
+        for whole in places
+    }
+
+
+def _place(
+    counted: Sequence[StatedStay],
+    at: datetime,
+    inside: Mapping[Identity, frozenset[Identity]],
+) -> str | None:
     """Of the stays at an instant the most exact one's place, else that of the last to begin."""
     covering = [
         (stay.started_at, number, stay.place, identity(stay.place) or ())
@@ -238,10 +252,11 @@ def _place(counted: Sequence[StatedStay], at: datetime) -> str | None:
         and stay.started_at <= at
         and (stay.ended_at is None or at < stay.ended_at)
     ]
+    there = {whole for *_, whole in covering}
     exact = [
         (start, number, place)
         for start, number, place, whole in covering
-        if not any(other != whole and within(other, whole) for *_, other in covering)
+        if inside[whole].isdisjoint(there)
     ]
     return max(exact, key=lambda each: each[:2])[2] if exact else None
 

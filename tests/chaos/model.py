@@ -14,11 +14,11 @@ from schemas.clock import instant, micros
 from schemas.events import Event
 from schemas.feeds import Feed
 from schemas.sealing import Keys
-from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS
-from sinks.changes import Append, columns
+from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
+from sinks.changes import Append, Change, Raise, columns
 from sinks.database import Row
 from sinks.projection import Projection
-from sinks.tables import metadata
+from sinks.tables import feed_watermarks, metadata, verification_due
 from streams.ledger import identities
 from streams.ledger.decide import decide, named
 from streams.ledger.mapping.facts import Facts, Unmappable
@@ -26,9 +26,11 @@ from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
 from streams.publications import event_of, point_of
 from streams.read_models import PROJECTIONS
 from streams.trajectory import PROJECTION as TRAJECTORY
+from streams.verification.projection import PROJECTION as VERIFICATION
 from tests.chaos.seen import Logged, Seen
 
-ALL = (*PROJECTIONS, TRAJECTORY)
+ALL = (*PROJECTIONS, TRAJECTORY, VERIFICATION)
+WORK = frozenset({verification_due.name})  # what waits for the judge; at rest nothing does
 BEGAN = datetime(2026, 4, 1, tzinfo=UTC)  # the model's clock; no oracle compares it
 # Columns that say when a row came and what came beside it.
 ARRIVAL = frozenset(
@@ -36,6 +38,7 @@ ARRIVAL = frozenset(
         "recorded_at", "created_at", "updated_at", "partition", "partition_seq", "global_position",
     }
 )  # fmt: skip
+JUDGED = ("emr_verifications", "verification_results")
 Content = dict[str, dict[Any, Any]]  # by table, by key: what doesn't depend on arrival
 
 
@@ -86,26 +89,29 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
         control = str(identity.control(keys.identity, feed.feed_id, facts.control_id))
         tables["messages"].append(_row(message, facts, raw[-1], len(rows), now, control))
     tables["streams"] = list(streams.values())
-    tables["command_results"] = []
+    tables |= {name: [] for name in ("command_results", *JUDGED, *WORK)}
     tables["partitions"] = [
         {"topic": EVENTS.name, "partition": partition, "next_seq": head + 1}
         for partition, head in heads.items()
     ]
     tables |= rebuilt(tables["events"])
-    asked: dict[str, list[Logged]] = {COMMANDS.name: [], COMMAND_RESULTS.name: []}
-    seen = Seen(tables=tables, topics={HL7V2.name: raw, **asked, **_published(tables)})
+    # Messages of the simulator tell of no evidence, and nobody asks for anything.
+    unasked = (COMMANDS.name, COMMAND_RESULTS.name, VERIFICATIONS.name)
+    silent: dict[str, list[Logged]] = {name: [] for name in unasked}
+    seen = Seen(tables=tables, topics={HL7V2.name: raw, **silent, **_published(tables)})
     seen.tables["subscriptions"] = list(_subscriptions(seen, heads, ends, doubles, dead))
     seen.history = [dict(row) for row in seen.tables["subscriptions"]]
     return seen
 
 
-def rebuilt(events: Iterable[Row]) -> dict[str, list[Row]]:
+def rebuilt(events: Iterable[Row], projections: Iterable[Projection] = ALL) -> dict[str, list[Row]]:
     """Every projection's rows, folded over the ledger's events alone (invariant 10)."""
     ordered = sorted(events, key=lambda row: (row["partition"], row["partition_seq"]))
     return {
         table: list(rows.values())
-        for projection in ALL
+        for projection in projections
         for table, rows in _folded(projection, map(event_of, ordered)).items()
+        if table not in WORK
     }
 
 
@@ -120,8 +126,15 @@ def _folded(projection: Projection, events: Iterable[Event]) -> dict[str, dict[A
             key = tuple(str(change.row[each.name]) for each in change.table.primary_key.columns)
             rows = tables[change.table.name]
             assert not (isinstance(change, Append) and key in rows), "an appended row is new"
-            rows[key] = dict(change.row)
+            rows[key] = _changed(change, rows.get(key))
     return tables
+
+
+def _changed(change: Change, known: Row | None) -> Row:
+    """The row after the change; the columns of a risen one are the greater of both."""
+    if known is None or not isinstance(change, Raise):
+        return dict(change.row)
+    return {name: max(value, known[name]) for name, value in change.row.items()}
 
 
 def exact(table: str, rows: Iterable[Row]) -> dict[Any, bytes]:
@@ -150,6 +163,7 @@ def content(tables: Mapping[str, Sequence[Row]], keys: Keys) -> Content:
         "trajectory_points": _revisions(tables["trajectory_points"]),
         "timeline_events": {row["id"]: _entry(row) for row in tables["timeline_events"]},
     }
+    found[feed_watermarks.name] = _watermarks(tables[feed_watermarks.name])
     for projection in ALL:
         for table in projection.owns:
             names = [column.name for column in table.primary_key.columns]
@@ -205,6 +219,15 @@ def _revisions(rows: Iterable[Row]) -> dict[Any, Any]:
         ended = [row["retracted_at"] is not None, row["known_to"] is not None]
         kept = _kept(row, "id", "known_from", "known_to", "known", "effective", "retracted_at")
         found.setdefault(row["point_id"], []).append([kept, *ended])
+    return found
+
+
+def _watermarks(rows: Iterable[Row]) -> dict[Any, datetime]:
+    """How far each feed has told, over all partitions: which one it is depends on the others."""
+    found: dict[Any, datetime] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("tenant_id", "feed_id", "told"))
+        found[key] = max(row["clinical_at"], found.get(key, row["clinical_at"]))
     return found
 
 
@@ -346,6 +369,7 @@ def _subscriptions(
         for name, topic, table in (
             ("relay", EVENTS.name, "events"), ("relay:points", POINTS.name, "trajectory_points"),
             ("relay:commands", COMMAND_RESULTS.name, "command_results"),
+            ("relay:verification", VERIFICATIONS.name, "verification_results"),
         ):  # fmt: skip
             rows = [row for row in seen.tables[table] if row["partition"] == partition]
             last = max((row["partition_seq"] for row in rows), default=0)

@@ -7,13 +7,14 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
 
 from ops import access, deploy
-from ops.lag import Gauge
+from ops.lag import JUDGE, Gauge
 from ops.settings import Settings
 from ops.stack import processes
 from ops.stack import stack as embedded
@@ -23,16 +24,19 @@ from sinks import database
 from sinks.database import DatabaseAway
 from sinks.tenancy import Secrets
 from streams.log import BrokerAway, TopicMissing
+from tests.chaos import judged
 
 WORKERS = {
     "ledger-1": ("ledger",),
     "ledger-2": ("ledger",),
-    "projections-1": ("read-models", "trajectory"),
-    "projections-2": ("read-models", "trajectory"),
+    "projections-1": ("read-models", "trajectory", "verification"),
+    "projections-2": ("read-models", "trajectory", "verification"),
 }
+# For a play of its own: nothing of the line but what judges.
+JUDGES = {"verification-1": ("verification",), "verification-2": ("verification",)}
 COMMANDS = {
     "serve": ("serve",),
-    **{name: ("worker", *what, "--in-one") for name, what in WORKERS.items()},
+    **{name: ("worker", *what, "--in-one") for name, what in {**WORKERS, **JUDGES}.items()},
 }
 SERVERS = ("kafka", "postgres")
 SESSION_SECONDS = 6  # the least that a broker takes by default
@@ -104,7 +108,7 @@ class Line:
 
     def start_all(self) -> None:
         """Every process of the line, ready to take messages."""
-        self.start(*COMMANDS)
+        self.start("serve", *WORKERS)
         self.await_serving()
 
     def stop_all(self) -> None:
@@ -211,21 +215,32 @@ class Line:
                 time.sleep(0.02)
         return False
 
-    def lag(self) -> int | None:
-        """Records that wait anywhere; None while a server doesn't answer."""
+    def waiting(self) -> dict[str, int] | None:
+        """What waits, by subscription; None while a server doesn't answer.
+
+        The judge is the last to rest: what it was told may have made more patients due.
+        """
         try:
             with Gauge.open(self.settings) as gauge:
-                return gauge.measure().records
+                totals = gauge.measure().totals()
+            found = {each.subscription: each.records for each in totals if each.records}
+            with database.connect(self.superuser_url, name="chaos") as connection:
+                outdated = judged.outdated(connection)
+            if outdated:
+                found[JUDGE] = found.get(JUDGE, 0) + outdated
         except (DatabaseAway, BrokerAway, TopicMissing):
             return None
+        return found
 
-    def await_recovery(self, seconds: float) -> float:
-        """Wait until nothing waits anywhere; return how long that took."""
+    def await_recovery(self, seconds: float, only: Collection[str] = ()) -> float:
+        """Wait until nothing waits, anywhere or for these alone; return how long that took."""
         began = time.monotonic()
-        while (lag := self.lag()) != 0:
+        while (waiting := self.waiting()) is None or (
+            waiting.keys() & set(only) if only else waiting
+        ):
             self.supervise()
             if time.monotonic() - began > seconds:
-                raise NotRecovered(f"records that wait after {seconds:.0f} s: {lag}")
+                raise NotRecovered(f"records that wait after {seconds:.0f} s: {waiting}")
             time.sleep(LOOK_SECONDS)
         return time.monotonic() - began
 

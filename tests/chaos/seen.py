@@ -13,18 +13,19 @@ from schemas import headers
 from schemas.codec import Codec
 from schemas.feeds import Feed
 from schemas.sealing import Keys
-from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS
+from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
 from sinks import database, tenancy
 from sinks.database import Row, for_tenants
 from streams.log import FETCH, QUIET
 from streams.read_models import PROJECTIONS
 from streams.trajectory import PROJECTION as TRAJECTORY
+from streams.verification.projection import PROJECTION as VERIFICATION
 from tests.chaos.parts import Line
 
 TABLES = (
     "events", "messages", "streams", "partitions", "patient_identifiers", "subscriptions",
-    "dead_letters", "command_results",
-    *(table.name for each in (*PROJECTIONS, TRAJECTORY) for table in each.owns),
+    "dead_letters", "command_results", "emr_verifications", "verification_results",
+    *(table.name for each in (*PROJECTIONS, TRAJECTORY, VERIFICATION) for table in each.owns),
 )  # fmt: skip
 READ_SECONDS = 20.0
 
@@ -61,7 +62,7 @@ def see(line: Line) -> Seen:
     servers = access.bootstrap_servers(line.settings)
     topics = {
         topic.name: list(_records(servers, topic.name, line.settings.partitions, codec))
-        for topic in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS)
+        for topic in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS)
     }
     return Seen(tables=tables, topics=topics, history=history)
 

@@ -149,6 +149,14 @@ CORRUPTIONS = {
     ),
     "a version is another": (oracles.fold, changed("events", "event_version", more)),
     "an event is missing": (oracles.fold, deleted("events")),
+    "a patient waits for the judge": (
+        oracles.verified,
+        lambda seen: seen.tables["verification_due"].append({"failed": None}),
+    ),
+    "a watermark goes back": (
+        oracles.rebuild,
+        changed("feed_watermarks", "clinical_at", lambda at: at - timedelta(days=1)),
+    ),
     "a stay ends elsewhere": (
         oracles.truth, changed("trajectory_points", "location", lambda _: "X", known_to=None,
                                retracted_at=None),

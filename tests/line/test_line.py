@@ -1,8 +1,10 @@
 """The whole line from outside: messages in over MLLP, paths out of the database."""
 
 import json
+import signal
 import socket
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,19 +12,18 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ops import line as whole
 from ops.simulator import Scenario, simulate
-from ops.stack import processes
-from ops.stack.state import read
 from producers import files, peek
 from schemas.topics import EVENTS, RECORD_BYTES_MAX, TOPICS
 from streams.read_models import FLIGHTPLANS, PROJECTIONS, WORK
 from streams.trajectory import PROJECTION
+from streams.verification.projection import PROJECTION as VERIFICATION
 from tests.line.conftest import Line
 
 pytestmark = pytest.mark.alone
 
 SCENARIO = Scenario(seed=11, patients=40)
+OTHER_DAY = Scenario(seed=12, patients=20)
 COUNTED = ("applied", "duplicate", "ignored", "dead", "parked")
 
 
@@ -262,36 +263,79 @@ def stored(line: Line) -> list[bytes]:
     return [path.read_bytes() for path in kept if path.is_file()]
 
 
-def test_projections_rebuilt_from_the_topic_are_the_same_byte_for_byte(line: Line, day: Path):
+@pytest.mark.parametrize("broken_off", [False, True], ids=["at once", "after a kill"])
+def test_projections_rebuilt_beside_their_workers_are_the_same_byte_for_byte(
+    line: Line, day: Path, monkeypatch: pytest.MonkeyPatch, broken_off: bool
+):
     """Invariant 10, for every projection of the line."""
+    before, stood = held(line), line.settle()
+    asked = {table.name for each in (WORK, FLIGHTPLANS, VERIFICATION) for table in each.owns}
+    assert all(rows for name, rows in before.items() if name not in asked)
+    if broken_off:
+        monkeypatch.setenv("WARDTRAIL_FAILPOINTS", "rebuild: written=kill@1")
+        killed = line.run("rebuild", PROJECTION.name, "--yes", check=False)
+        assert killed.returncode == -signal.SIGKILL
+        monkeypatch.delenv("WARDTRAIL_FAILPOINTS")
+        assert held(line)["trajectory_points"] == []
+        refused = line.run("rebuild", "trajectories", "--yes", check=False)
+        assert refused.returncode == 2
+    folded = line.json("rebuild", *(each.name for each in REBUILT), "--yes")
+    assert {each["projection"]: each["events"] > 0 for each in folded} == {
+        each.name: True for each in REBUILT
+    }
+    assert held(line) == before
+    assert line.settle() == stood
+    text = f"MSH|^~\\&|X|Y|||20260701120000||ADT^A01|again-{broken_off}|P|2.5\r"
+    text += f"EVN|A01|20260701120000\rPID|1||AG{broken_off}^^^AGAIN^MR\r"
+    text += f"PV1|1|I|W^1^1||||||||||||||||AG{broken_off}^^^AGAIN\r"
+    assert line.json("send", "-", stdin=text)["answers"]["AA"] == 1
+    after = line.settle()
+    assert after["trajectory"]["applied"] == stood["trajectory"]["applied"] + 1
+    assert after["trajectory"]["duplicate"] == stood["trajectory"]["duplicate"]
+    assert any(row["visit_number"] == f"AG{broken_off}" for row in line.export())
+
+
+def test_messages_that_come_while_their_paths_are_rebuilt_are_in_them_once(
+    line: Line, day: Path, tmp_path: Path
+):
+    stood = line.settle()
+    (tmp_path / "more.hl7").write_bytes(
+        b"\r".join(message.body for message in simulate(OTHER_DAY).messages)
+    )
+    with ThreadPoolExecutor(1) as aside:
+        sending = aside.submit(line.json, "send", str(tmp_path / "more.hl7"))
+        for _ in range(2):
+            line.run("rebuild", PROJECTION.name, "patients", "--yes")
+        assert sending.result()["answers"]["AA"] == len(simulate(OTHER_DAY).messages)
+    live, ended = held(line), line.settle()
+    assert ended["trajectory"]["applied"] > stood["trajectory"]["applied"] or (
+        ended["trajectory"]["duplicate"] > stood["trajectory"]["duplicate"]
+    )
+    line.run("rebuild", PROJECTION.name, "patients", "--yes")
+    assert held(line) == live
+    found = {(row["visit_number"], row["location"]) for row in line.export()}
+    assert {(stay.visit_number, stay.location) for stay in simulate(OTHER_DAY).stays} <= found
+
+
+def test_a_rebuild_asks_before_it_drops_anything(line: Line, day: Path):
+    before = held(line)
+    refused = line.run("rebuild", "patients", stdin="n\n", check=False)
+    assert refused.returncode == 1
+    assert held(line) == before
+
+
+REBUILT = (*PROJECTIONS, PROJECTION, VERIFICATION)
+
+
+def held(line: Line) -> dict[str, list[str]]:
+    """All rows of all projections, but for marks, which come and go."""
     line.settle()
-    server, workers = line.settings.postgres, read(line.home).process("workers")
+    server = line.settings.postgres
     assert server is not None
-    assert workers is not None
-    processes.stop(workers, 30)
-    projections = (*PROJECTIONS, PROJECTION)
-    tables = [table.name for each in projections for table in each.owns]
-    asked = {table.name for each in (WORK, FLIGHTPLANS) for table in each.owns}
     url = server.superuser_url(server.database)
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-        before = {name: dumped(connection, name) for name in tables}
-        assert all(before[name] for name in tables if name not in asked)
-        connection.execute(f"TRUNCATE {', '.join(tables)}")
-        for statement in (BEGIN_AGAIN, DISCARD_LETTERS):
-            connection.execute(statement, ([each.name for each in projections],))
-    whole.up(line.settings)
-    line.settle()
+    names = [table.name for each in REBUILT for table in each.owns]
     with psycopg.connect(url, connect_timeout=5) as connection:
-        for name in tables:
-            assert dumped(connection, name) == before[name], name
-
-
-BEGIN_AGAIN = """
-UPDATE subscriptions SET next_offset = 0, last_position = 0, applied = 0, duplicate = 0,
-    ignored = 0, dead = 0, no_record = 0
-WHERE subscription_id = ANY (%s)
-"""
-DISCARD_LETTERS = "DELETE FROM dead_letters WHERE subscription_id = ANY (%s)"
+        return {name: dumped(connection, name) for name in names if name != "verification_due"}
 
 
 def dumped(connection: psycopg.Connection, table: str) -> list[str]:

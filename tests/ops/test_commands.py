@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import zlib
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -288,6 +289,47 @@ def test_a_body_that_does_not_arrive_is_408(port, monkeypatch) -> None:
         await asyncio.Event().wait()
 
     problem(port.post(data=stalled(), **{"Content-Type": JSON}), 408)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_body_that_is_not_compressed_as_it_says_is_400(port, caplog, coding) -> None:
+    given = {"Content-Type": JSON, "Content-Encoding": coding}
+    said = problem(port.post(data=SECRET.encode(), **given), 400)
+    assert said["detail"] == "the body can't be read as its headers say"
+    assert SECRET not in caplog.text
+
+
+def test_a_compressed_body_is_bounded_by_what_is_in_it(port) -> None:
+    given = {"Content-Type": JSON, "Content-Encoding": "deflate"}
+    small = zlib.compress(json.dumps(command()).encode())
+    assert port.post(data=small, **given).status == 202
+    problem(port.post(data=zlib.compress(b" " * (BODY_BYTES_MAX + 1)), **given), 413)
+
+
+@pytest.mark.parametrize("path", ["/v1/commands", "/v1/sync"])
+def test_where_as_many_wait_as_may_a_command_is_taken_and_not_waited_for(
+    port, monkeypatch, path
+) -> None:
+    monkeypatch.setattr(posting, "WAITERS_MAX", 1)
+    assert posting.WAITERS_MAX < IN_FLIGHT_MAX
+
+    async def test() -> None:
+        async with TestClient(TestServer(port.app())) as client:
+
+            def post(path: str) -> Any:
+                body = command() if path == "/v1/commands" else {"commands": [command()]}
+                return asyncio.create_task(asked(client, path, body, Prefer="wait=2"))
+
+            waiting = post("/v1/commands")
+            while not port.results.asked:
+                await asyncio.sleep(0.01)
+            said = await post(path)
+            assert "Preference-Applied" not in said.headers
+            assert not waiting.done()
+            assert len(port.log.held) == 2
+            assert (await waiting).headers["Preference-Applied"] == "wait=2"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_one_request_more_than_may_be_in_flight_is_503(port, monkeypatch) -> None:

@@ -300,6 +300,7 @@ def mapped(messages, feed):
         yield (part.claim.visit.value, facts.trigger, draft.occurred.at, draft.data["place"]), {
             "event_id": f"{number:08d}", "event_type": draft.event_type,
             "occurred_at": draft.occurred.micros, "occurred_field": draft.occurred_field,
+            "occurred_precision": draft.occurred.precision,
             "data": {"prior_place": None, **draft.data, "patient_id": message.mrn},
         }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from base64 import urlsafe_b64encode
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -267,6 +268,20 @@ def test_pages_join_without_a_gap_while_rows_come(store, get) -> None:
 def test_a_cursor_that_is_none_of_ours_is_refused(get, asked, cursor) -> None:
     status, problem = get(f"/v1/{asked}={cursor}")
     assert (status, problem["hint"]) == (400, "a cursor as the last answer gave it")
+
+
+@pytest.mark.parametrize(
+    ("at", "status"),
+    [
+        ("2026-W01-1T00:00:00+00:00", 200), ("2026-01-01x00:00:00+00:00:30.5", 200),
+        ("infinity", 200), ("2026-01-01T00:00:00", 400), ("0001-01-01T00:00:00+23:59", 400),
+        ("9999-12-31T23:59:59-23:59", 400), (5, 400),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["tasks", "shifts", "handovers"])
+def test_a_cursor_with_another_time_in_it_is_read_or_refused(get, name, at, status) -> None:
+    cursor = urlsafe_b64encode(orjson.dumps([at, str(UUID(int=1))])).decode()
+    assert get(f"/v1/{name}?cursor={quote(cursor)}")[0] == status
 
 
 def test_a_device_pulls_what_changed_since_and_nothing_twice(store, get) -> None:

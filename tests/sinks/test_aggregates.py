@@ -322,6 +322,20 @@ def test_a_snapshot_of_another_shape_or_that_cannot_be_read_is_passed_over(store
     assert seen.states == [state_of(store)] * 2
 
 
+def test_a_stream_folded_from_afar_gets_a_snapshot_at_once(store):
+    held = reach(store)
+    ask(store, held, asked(1, creates=True, amounts=(1,) * 150))
+    newer = folding(state_version=2)
+    ask(store, held, asked(2, decide=Seen(), folding=newer))
+    assert len(store.rows("SELECT * FROM snapshots")) == 1, "nothing was decided"
+    ask(store, held, *(asked(n, folding=newer) for n in (3, 4)))
+    kept = store.rows("SELECT version, state FROM snapshots ORDER BY version")
+    assert [(row["version"], row["state"]["state_version"]) for row in kept] == [(100, 1), (151, 2)]
+    assert kept[1]["state"]["state"]["total"] == 151
+    ask(store, held, *(asked(n, folding=newer) for n in (5, 6)))
+    assert len(store.rows("SELECT * FROM snapshots")) == 2
+
+
 def test_what_a_rejection_says_fits_its_row_or_is_a_dead_letter(store):
     held = reach(store)
     ask(store, held, asked(1, creates=True, decide=lambda _: Rejected(rule="r\0", said="s")))

@@ -10,7 +10,7 @@ from itertools import permutations
 
 import pytest
 
-from sinks import aliases, ledger
+from sinks import accounts, aliases, ledger
 from sinks.aliases import Told, forest
 from sinks.database import for_tenants
 from tests.sinks.inbound import append, both, check, happened, message, take
@@ -278,7 +278,7 @@ def test_a_merge_whose_transaction_ends_leaves_nothing(store, armed):
 
 @pytest.mark.stack
 def test_without_the_tenants_lock_two_merges_at_once_would_make_a_cycle(store, monkeypatch):
-    barrier, real = threading.Barrier(2), aliases._around
+    barrier, real = threading.Barrier(2), aliases.around
 
     def around(connection, patients):
         found = real(connection, patients)
@@ -286,7 +286,8 @@ def test_without_the_tenants_lock_two_merges_at_once_would_make_a_cycle(store, m
         return found
 
     monkeypatch.setattr(aliases, "lock", lambda *_: None)
-    monkeypatch.setattr(aliases, "_around", around)
+    monkeypatch.setattr(accounts, "_lock", lambda *_: None)  # whose merges wait for accounts, too
+    monkeypatch.setattr(aliases, "around", around)
     first, second = take(store, 0), take(store, 1)
     both(
         lambda: append(store, first, [telling(0, 0, 1)]),

@@ -60,6 +60,13 @@ def test_messages_are_counted_by_feed_type_outcome_and_reason(store, found):
     }  # fmt: skip
 
 
+def test_a_message_left_something_out_whatever_else_is_told_of_it(store, found):
+    message(store, "applied", f"an observation that names nothing: OBX-3 is empty; {NO_VISIT}")
+    message(store, "applied", "a document, which its message alone keeps")
+    [one] = found()
+    assert (one.applied, one.left_out) == (2, 1)
+
+
 def test_one_feed_and_a_time_may_be_asked_for(store, found):
     message(store, "applied", at=1)
     message(store, "applied", at=3)

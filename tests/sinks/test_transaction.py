@@ -3,6 +3,7 @@
 import socket
 import threading
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -15,7 +16,7 @@ from sinks.database import DatabaseAway, Refused, told
 from sinks.projection import Projection
 from sinks.subscriptions import Hole
 from sinks.tables import patient_read_models
-from sinks.transaction import Gap
+from sinks.transaction import Gap, TypeUnknown
 from tests.sinks.provisioned import (
     LINE,
     TALLY,
@@ -145,6 +146,30 @@ def test_an_event_that_the_projection_does_not_read_is_ignored_and_counted(store
     apply(store, held, [record(0), record(1, event_type="admission.created"), record(2)])
     assert applied(store) == [1, 3]
     assert counts(store) == {"applied": 2, "ignored": 1}
+
+
+def test_an_event_of_an_unknown_type_is_skipped_and_counted_and_told_once(store, caplog):
+    transaction_log = "sinks.transaction"
+    sink._tell_skipped.cache_clear()
+    held = store.take()
+    strange = [record(n, event_type="patient.levitated") for n in (1, 2)]
+    with caplog.at_level("WARNING", transaction_log):
+        apply(store, held, [record(0), *strange, record(3)])
+    assert applied(store) == [1, 4]
+    assert counts(store) == {"applied": 2, "ignored": 2}
+    assert [each.getMessage() for each in caplog.records if each.name == transaction_log] == [
+        "tally skips events that this release doesn't know, type: patient.levitated"
+    ]
+
+
+def test_a_projection_that_must_not_skip_an_unknown_type_stops_there(store):
+    held = store.take()
+    projection = replace(TALLY, unknown="stop")
+    apply(store, held, [record(0), record(1, event_type="admission.created")], projection)
+    with pytest.raises(TypeUnknown, match=r"position 3 .*patient\.levitated"):
+        apply(store, held, [record(2, event_type="patient.levitated"), record(3)], projection)
+    assert applied(store) == [1]
+    assert counts(store) == {"applied": 1, "ignored": 1}
 
 
 def test_an_unreadable_record_becomes_a_dead_letter_that_keeps_it_whole(store):

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from schemas.clock import micros
 from streams.ledger.commands.aggregate import Rejection
 
 LINE_CHARS_MAX = 200  # a name, a title: what fits on one line
 TEXT_CHARS_MAX = 4_000  # a description, a summary: two printed pages
 EMAIL_CHARS_MAX = 254  # RFC 5321, 4.5.3.1.3, less the brackets
+TIME_MIN = micros(datetime(1900, 1, 1, tzinfo=UTC))
+TIME_MAX = micros(datetime(2200, 1, 1, tzinfo=UTC))
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
 
@@ -43,6 +47,13 @@ def rising(first: str, start: int | None, second: str, end: int | None) -> Rejec
     if start is None or end is None or start < end:
         return None
     return Rejection(rule="times_order", said=f"{second} is after {first}")
+
+
+def known_time(name: str, at: int | None) -> Rejection | None:
+    """Refuse an instant so far away that spans added to it leave the calendar; None is none."""
+    if at is None or TIME_MIN <= at < TIME_MAX:
+        return None
+    return Rejection(rule="time_invalid", said=f"from the year 1900 and before 2200 is: {name}")
 
 
 def first(*refusals: Rejection | None) -> Rejection | None:

@@ -88,7 +88,7 @@ class Reading:
         flaw = formed.flaw(RECORD, said)
         if flaw is not None:
             raise Unfit("decode", "undecodable", flaw)
-        return said
+        return {**said, "trace": formed.trace(said["trace"])}
 
     def _declared(self, said: Mapping[str, Any]) -> tuple[CommandType, Aggregate[Any]]:
         """The command's type and who decides it."""

@@ -81,17 +81,19 @@ Registers: TypeAlias = Mapping[str, Register]
 _SORTED = orjson.OPT_SORT_KEYS
 
 
-def joined(a: Iterable[Sibling], b: Iterable[Sibling]) -> Register:
-    """Of all writes those that no other write knew of, each once."""
-    found = {sibling.place: sibling for sibling in (*a, *b)}
-    return tuple(
-        found[place]
-        for place in sorted(found)
-        if not any(
-            clocks.compare(found[place].stamp.clock, other.stamp.clock) == "before"
-            for other in found.values()
-        )
-    )
+def joined(register: Register, writes: Iterable[Sibling]) -> Register:
+    """Of a register's writes and further ones those that no other write knew of, each once.
+
+    Each is compared with those kept alone, so one write costs as many looks as there are.
+    """
+    for write in writes:
+        orders = [clocks.compare(there.stamp.clock, write.stamp.clock) for there in register]
+        if "after" in orders:
+            continue
+        kept = [there for there, order in zip(register, orders, strict=True) if order != "before"]
+        if all(there.place != write.place for there in kept):
+            register = tuple(sorted((*kept, write), key=_place))
+    return register
 
 
 def put(registers: Registers, stamp: Stamp, values: Mapping[str, Any]) -> dict[str, Register]:
@@ -101,6 +103,10 @@ def put(registers: Registers, stamp: Stamp, values: Mapping[str, Any]) -> dict[s
         for field, value in values.items()
     }
     return {**registers, **written}
+
+
+def _place(sibling: Sibling) -> tuple[Hlc, str, bytes]:
+    return sibling.place
 
 
 def shown(registers: Registers, field: str) -> Any:  # noqa: ANN401  any JSON value

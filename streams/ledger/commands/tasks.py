@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from streams.ledger.commands import fields, registers, shared
+from streams.ledger.commands import clocks, fields, registers, shared
 from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
 from streams.ledger.commands.registers import Stamp
 from streams.ledger.commands.shared import Kind, Shared, Write
@@ -57,10 +57,18 @@ def decide(state: Shared | None, asked: Asked) -> list[Happened] | Rejection:
         write = shared.settled(state, write)
         refused = shared.unsettled(KIND, state, stamp, write)
     else:
-        refused = _not_from(state, stamp, write) or shared.refused(KIND, state, stamp, write)
+        refused = (
+            _not_from(state, stamp, write)
+            or shared.refused(KIND, state, stamp, write)
+            or _half_window(stamp, write)
+        )
     write = _with_window(state, write)
-    refused = refused or _window(write.plain)
-    return refused or shared.happened(KIND, state, state.facts, stamp, write)
+    refused = refused or _times(write.plain)
+    answer = refused or shared.happened(KIND, state, state.facts, stamp, write)
+    if isinstance(answer, Rejection):
+        return answer
+    # Two writes under one stamp may be shown mixed: one's start, the other's end.
+    return _times(answer[0].data) or answer
 
 
 def _create(asked: Asked, stamp: Stamp) -> list[Happened] | Rejection:
@@ -68,7 +76,7 @@ def _create(asked: Asked, stamp: Stamp) -> list[Happened] | Rejection:
     refused = fields.first(
         fields.line("title", data["title"]),
         fields.prose("description", data["description"]),
-        _window(data),
+        _times(data),
         _recurrence(data),
     )
     write = Write(
@@ -164,16 +172,33 @@ def _not_from(state: Shared, stamp: Stamp, write: Write) -> Rejection | None:
 
 
 def _with_window(state: Shared, write: Write) -> Write:
-    """Both ends of the window are written at once, so that no two writes make one between them."""
+    """Both ends of the window are written at once, so that no two writes make one between them.
+
+    Who is online knew the other end; :func:`_half_window` refuses who may not have.
+    """
     if not write.plain.keys() & set(_WINDOW):
         return write
     both = {name: write.plain.get(name, registers.shown(state.registers, name)) for name in _WINDOW}
     return replace(write, plain={**write.plain, **both})
 
 
-def _window(data: Mapping[str, Any]) -> Rejection | None:
+def _half_window(stamp: Stamp, write: Write) -> Rejection | None:
+    """Refuse one end of the window from a device.
+
+    The other would be as others left it meanwhile, and what is in conflict would depend on
+    whose edit came first.
+    """
+    if stamp.hlc.node == clocks.LEDGER or len(write.plain.keys() & set(_WINDOW)) != 1:
+        return None
+    said = f"a device writes both ends of a window, or clears them: {', '.join(_WINDOW)}"
+    return Rejection(rule="window_incomplete", said=said)
+
+
+def _times(data: Mapping[str, Any]) -> Rejection | None:
+    """Refuse times that nothing can be reckoned from, and a window that ends before it starts."""
     starts, ends = _WINDOW
-    return fields.rising(starts, data.get(starts), ends, data.get(ends))
+    known = (fields.known_time(name, data.get(name)) for name in ("due_at", starts, ends))
+    return fields.first(*known, fields.rising(starts, data.get(starts), ends, data.get(ends)))
 
 
 def _recurrence(data: Mapping[str, Any]) -> Rejection | None:

@@ -7,7 +7,7 @@ moment is its local start.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
@@ -23,10 +23,8 @@ OFFSET_MINUTES_MIN, OFFSET_MINUTES_MAX = -12 * 60, 14 * 60
 TEXT_CHARACTERS_MAX = 48  # 14 digits, a long fraction and an offset; longer is no time
 MOMENTS_KEPT = 4096  # a message says the same time two to four times; some 1 MB when full
 
-COARSE: Mapping[Precision, timedelta] = {
-    "year": timedelta(days=366), "month": timedelta(days=31), "day": timedelta(days=1),
-}  # fmt: skip
-"""How long at most what these precisions name is."""
+COARSE: frozenset[Precision] = frozenset(("year", "month", "day"))
+"""These precisions say no hour."""
 
 _TIME = re.compile(r"([0-9]{4,14})(?:\.([0-9]*))?\s*(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,9 +73,16 @@ def moment(text: str, zone: ZoneInfo) -> Moment | None:
     return Moment(local.replace(tzinfo=shift).astimezone(UTC), precision, text)
 
 
-def within(moment: Moment, coarse: Moment) -> bool:
-    """Whether a moment lies in the year, month or day that another one names."""
-    return timedelta() <= moment.at - coarse.at < COARSE[coarse.precision]
+def within(moment: Moment, coarse: Moment, zone: ZoneInfo) -> bool:
+    """Whether a moment lies in the year, month or day that another one names.
+
+    A day is one of the other's offset, else of the zone: of 23 or 25 hours as clocks change.
+    """
+    match = _TIME.fullmatch(coarse.text)
+    offset = _offset(match.group(3)) if match and match.group(3) else None
+    begins, asked = (each.at.astimezone(offset or zone).date() for each in (coarse, moment))
+    same = {"year": 1, "month": 2, "day": 3}[coarse.precision]
+    return begins.timetuple()[:same] == asked.timetuple()[:same]
 
 
 def first(said: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Moment, str] | None:
@@ -93,7 +98,7 @@ def first(said: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Moment, str]
             continue
         if read.precision in COARSE:
             coarse = coarse or (read, name)
-        elif coarse is None or within(read, coarse[0]):
+        elif coarse is None or within(read, coarse[0], zone):
             return read, name
     return coarse
 

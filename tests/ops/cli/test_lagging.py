@@ -10,10 +10,11 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from ops import lag
+from ops import deploy, lag
 from ops.cli import lagging, playing
 from ops.cli.errors import Failed
 from ops.lag import Gauge, Lag, Publisher, Reader
+from schemas.topics import VERIFICATIONS
 from streams import ports
 from tests.topics import make_topic
 
@@ -112,6 +113,23 @@ def test_a_relay_is_behind_by_the_rows_after_its_position(visited, topic: Topic)
     expected = datetime.now(UTC) - datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert relay[0].seconds == pytest.approx(expected.total_seconds(), abs=60)
     assert relay[1].seconds == 0.0
+
+
+def test_patients_who_wait_for_the_judge_show_and_so_do_those_set_aside(
+    visited, topic: Topic, monkeypatch
+) -> None:
+    monkeypatch.setattr(lag, "VERIFICATIONS", replace(VERIFICATIONS, name=topic.name))
+    waiting, aside = uuid.uuid4(), uuid.uuid4()
+    for seq, patient, failed in ((1, waiting, None), (2, waiting, None), (2, aside, "KeyError")):
+        visited.insert(
+            "verification_due", tenant_id=deploy.DEMO_TENANT, due="patient", due_id=patient,
+            partition=0, partition_seq=seq, failed=failed,
+        )  # fmt: skip
+    judge = [each for each in measured(visited).partitions if each.subscription == lag.JUDGE]
+    assert [(each.records, each.outcomes["parked"]) for each in judge] == [(1, 1), (0, 0)]
+    expected = datetime.now(UTC) - datetime(2026, 3, 2, 8, tzinfo=UTC)
+    assert judge[0].seconds == pytest.approx(expected.total_seconds(), abs=60)
+    assert judge[1].seconds == 0.0
 
 
 def test_the_command_shows_partitions_and_totals(desk, topic: Topic, loaded) -> None:

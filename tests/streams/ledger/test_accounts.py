@@ -8,7 +8,7 @@ import pytest
 from sinks import accounts
 from streams import publications
 from tests.sinks.inbound import both, check
-from tests.streams.ledger.told import CODEC, OTHER, TENANT, adt, wiped
+from tests.streams.ledger.told import CODEC, OTHER, TENANT, adt, merge, unlink, wiped
 
 pytestmark = pytest.mark.stack
 
@@ -78,6 +78,46 @@ def test_m5_the_order_of_a_moved_account_does_not_matter(line):
 
 def streams(line):
     return Counter((str(row["stream_id"]), row["event_type"]) for row in line.events())
+
+
+def test_m3_m5_the_account_of_who_was_merged_moves_whatever_came_first(line):
+    messages = admitted("V1"), merge("B", "A"), move("C", "B", minute=8)
+    ends = []
+    for order in itertools.permutations(messages):
+        for size in (1, 3):
+            wiped(line)
+            line.send(admitted("V2", "Q"))
+            for start in range(0, 3, size):
+                line.send(*order[start : start + size], partition=start)
+            ends.append((moved(line, "V1"), moved(line, "V2"), streams(line)))
+    assert ends[0][0] == [line.patient("C")]
+    assert ends[0][1] == [], "who was never merged is somebody else with that number"
+    assert all(each == ends[0] for each in ends)
+    assert line.store.rows("SELECT FROM dead_letters") == []
+    check(line.store)
+
+
+def test_m3_m5_an_undone_merge_does_not_take_back_what_an_account_moved(line):
+    line.send(admitted("V1"), merge("B", "A"), unlink("A", "B"), move("C", "B", minute=10))
+    assert moved(line, "V1") == [line.patient("C")], "as if the account had moved before it"
+
+
+def test_m5_one_message_tells_a_bounded_number_of_visits(line, monkeypatch):
+    monkeypatch.setattr(accounts, "TOLD_MAX", 1)
+    line.send(admitted("V1"), move("B", "A"), admitted("V2", minute=1))
+    line.send(move("C", "B", minute=8))
+    letters = line.store.rows("SELECT cause, reason FROM dead_letters")
+    assert [row["cause"] for row in letters] == ["refused"]
+    assert moved(line, "V1") == moved(line, "V2") == [line.patient("B")]
+
+
+def test_m5_a_long_chain_of_moves_is_followed_to_its_end():
+    moves = [
+        {"data": {"from_patient_id": f"P{number}", "patient_id": f"P{number + 1}"}}
+        for number in reversed(range(accounts.MOVES_MAX))
+    ]
+    known = accounts.Accounts(visits={"X": {"V": {"P0"}}}, moves={"X": moves})
+    assert known.reaching("X", "V") == moves[::-1]
 
 
 def test_m5_an_account_number_used_again_for_somebody_else_moves_nothing_of_theirs(line):

@@ -310,3 +310,11 @@ def test_a_visit_of_very_many_cancellations_without_their_times_is_read_in_time(
     facts = [Fact.of_event(event) for event in (*moves, *vague, *elsewhere)]
     assert len(path(facts).unresolved) == 120
     assert len(walks) == 1
+
+
+def test_t3_t9_a_move_said_hundreds_of_times_is_taken_back_by_where_it_came_from():
+    """As often as a visit holds: looking behind each of them anew would take half a minute."""
+    again = [adt("A02", "10:00", "B", name=f"{number}") for number in range(480)]
+    vague = [adt("A12", "12:00", "A", by="EVN-2", name=f"{number}") for number in range(480)]
+    facts = [Fact.of_event(event) for event in (A01, *again, *vague)]
+    assert shape(path(facts).stays) == ["A 08:00-"]

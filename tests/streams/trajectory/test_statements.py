@@ -227,6 +227,13 @@ def test_t27_of_places_at_one_time_the_most_exact_counts_then_the_last_to_begin(
     assert stays(visit) == [f"{A} 08:00-09:00", f"{B} 09:00-10:00", f"{A} 10:00-"]
 
 
+def test_t27_as_many_places_at_once_as_an_encounter_may_state_are_read():
+    places = [stay(f"W{n}^R^1", f"{8 + n // 60:02}:{n % 60:02}") for n in range(500)]
+    shown = stays(stated(1, *places))
+    assert len(shown) == 500
+    assert shown[-1] == "W499^R^1 16:19-"
+
+
 def test_t24_a_place_of_no_length_or_that_ends_before_it_begins_is_no_stay():
     odd = stated(1, stay(A, "08:00", "08:00"), stay(B, "09:00", "08:30"), stay(C, "10:00"))
     assert stays(odd) == [f"{C} 10:00-"]

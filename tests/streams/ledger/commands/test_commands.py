@@ -206,6 +206,14 @@ def test_a_command_is_dead_and_says_nothing_of_what_it_held(line, which):
     assert counts(line.store, "ledger") == {"applied": 2, "dead": 1}
 
 
+def test_what_is_no_trace_goes_no_further(line):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    line.send(line.begin(trace=trace), line.add(1, trace="CANARY"), line.add(1, trace="x" * 10**5))
+    told = [event["metadata"]["trace"] for event in line.events()]
+    assert told == [trace, None, None]
+    assert [row["outcome"] for row in line.results()] == ["accepted"] * 3
+
+
 def test_data_of_another_type_is_dead(line):
     begun = line.codec.decode(line.begin().value)[1]
     other = line.codec.encode(RECORD, {**begun, "command_type": "count.add"})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.ledger.commands import clocks, registers, tasks
+from streams.ledger.commands import clocks, fields, registers, tasks
 from tests.streams.ledger.commands.working import (
     NOW,
     NURSE,
@@ -240,11 +240,69 @@ def test_one_device_completes_what_another_cancels_and_both_are_kept():
 
 def test_both_ends_of_a_window_are_written_at_once():
     one = task(window_starts_at=NOW, window_ends_at=NOW + 10)
-    one.ask("task.edit", window_starts_at=NOW + 8, **apart("a", ledger=1, a=1))
-    one.ask("task.edit", window_ends_at=NOW + 5, **apart("b", at=1, ledger=1, b=1))
-    starts, ends = shown(one, "window_starts_at"), shown(one, "window_ends_at")
-    assert starts < ends
-    assert set(conflicts(one)) <= {"window_starts_at", "window_ends_at"}
+    assert one.ask("task.edit", window_ends_at=NOW - 1) == "times_order"
+    assert one.ask("task.edit", window_starts_at=NOW + 8) == ["task.edited"]
+    written = one.told[-1]["data"]
+    assert written["fields"] == ["window_ends_at", "window_starts_at"]
+    assert written["edit"]["window_ends_at"] == NOW + 10
+
+
+def test_a_device_gives_both_ends_of_a_window():
+    one = task(window_starts_at=NOW, window_ends_at=NOW + 10)
+    device = apart("a", ledger=1, a=1)
+    assert one.ask("task.edit", window_starts_at=NOW + 8, **device) == "window_incomplete"
+    assert one.ask("task.edit", cleared=["window_ends_at"], **device) == "window_incomplete"
+    half = {"window_starts_at": NOW + 8, "cleared": ["window_ends_at"]}
+    assert one.ask("task.edit", **half, **device) == ["task.edited"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_windows_of_devices_apart_are_in_conflict_whichever_came_first(order):
+    one = task(window_starts_at=NOW, window_ends_at=NOW + 10)
+    edits = [
+        {"window_starts_at": NOW + 3, "window_ends_at": NOW + 10, **apart("a", ledger=1, a=1)},
+        {"window_starts_at": NOW, "window_ends_at": NOW + 8, **apart("b", at=1, ledger=1, b=1)},
+    ]
+    for number in order:
+        assert one.ask("task.edit", **edits[number]) == ["task.edited"]
+    assert conflicts(one) == {
+        "window_starts_at": [NOW + 3, NOW],
+        "window_ends_at": [NOW + 10, NOW + 8],
+    }
+    assert (shown(one, "window_starts_at"), shown(one, "window_ends_at")) == (NOW, NOW + 8)
+
+
+def test_two_windows_under_one_stamp_are_never_shown_mixed_into_none():
+    one = task()
+    same = apart("a", ledger=1, a=1)
+    long_ago = {"window_starts_at": 1_000, "window_ends_at": 99 * 10**13}
+    now = {"window_starts_at": NOW, "window_ends_at": NOW + 10}
+    assert one.ask("task.edit", **long_ago, **same) == ["task.edited"]
+    assert one.ask("task.edit", **now, **same) == "times_order"
+    assert shown(one, "window_ends_at") == 99 * 10**13
+
+
+@pytest.mark.parametrize("name", ["due_at", "window_starts_at", "window_ends_at"])
+@pytest.mark.parametrize("at", [fields.TIME_MIN - 1, fields.TIME_MAX])
+def test_a_time_that_nothing_can_be_reckoned_from_is_refused(name, at):
+    assert Stream("task").ask("task.create", **FULL, **{name: at}) == "time_invalid"
+    both = {name: at} if name == "due_at" else {"window_starts_at": at, "window_ends_at": at + 1}
+    one = task(due_at=fields.TIME_MIN)
+    assert one.ask("task.edit", **both) == "time_invalid"
+
+
+def test_an_edit_of_a_thing_in_conflict_looks_at_each_version_once_per_field(monkeypatch):
+    one, replicas = task(), 60
+    for number in range(replicas):
+        clock = {f"r{each}": 1 + (each == number) for each in range(replicas)}
+        edit = {"priority": "high", "description": f"as {number} saw it"}
+        one.ask("task.edit", **edit, **apart(f"r{number}", **clock))
+    assert len(one.state.registers["description"]) == replicas + 1
+    compared, compare = [], clocks.compare
+    monkeypatch.setattr(clocks, "compare", lambda a, b: compared.append(1) or compare(a, b))
+    written = 3  # priority, description, and that there was an edit; decided, then evolved
+    one.ask("task.edit", priority="low", description="x", **apart("late", ledger=1, late=1))
+    assert len(compared) < 3 * written * replicas
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.ledger.mapping import times
 from streams.ledger.mapping.times import YEAR_MAX, YEAR_MIN, day, moment
 
 LONDON = ZoneInfo("Europe/London")
@@ -127,3 +128,22 @@ def test_any_text_is_a_moment_in_utc_or_none(text, zone):
 def test_every_valid_second_is_read_back(local):
     text = local.strftime("%Y%m%d%H%M%S")
     assert moment(text, ZoneInfo("UTC")).at == local.replace(microsecond=0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("coarse", "fine", "said"),
+    [
+        ("20261025", "20261025233000", "fine"),  # a day of 25 hours
+        ("20260329", "20260329233000", "fine"),
+        ("20260329", "20260330003000", "coarse"),  # one of 23
+        ("202602", "20260228235959", "fine"),
+        ("202602", "20260301120000", "coarse"),
+        ("2026", "20270101000000", "coarse"),
+        ("20260601+0000", "20260602003000+0100", "fine"),  # the day is that of its own offset
+        ("20260601", "20260602003000", "coarse"),
+    ],
+)
+def test_t22_a_time_says_when_only_on_the_day_or_in_the_month_that_is_named(coarse, fine, said):
+    read = times.first([("coarse", coarse), ("fine", fine)], LONDON)
+    assert read is not None
+    assert read[1] == said
