@@ -47,9 +47,7 @@ def run(place: Place, size: Size) -> list[Figure]:
         clients = Clients(codec=processor.codec, keys=_keys(database, processor))
         _decided(processor, clients.creating())
         count = size.of(COUNT, least=20)
-        ways = {
-            _name(share): partial(_rate, processor, clients, share, count) for share in SHARES
-        }
+        ways = {_name(share): partial(_rate, processor, clients, share, count) for share in SHARES}
         found = in_turns(ways, rounds=size.rounds)
     none = _name(SHARES[0])
     return [

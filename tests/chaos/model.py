@@ -1,6 +1,6 @@
 """The line as pure functions in memory: what must stand in the tables after these messages."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -57,6 +57,7 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
     streams: dict[str, Row] = {}
     known: dict[identities.Name, str] = {}
     taken: set[str] = set()
+    again: Counter[str] = Counter()
     for tick, body in enumerate(bodies, start=1):
         now = BEGAN + timedelta(milliseconds=tick)
         message = _message(body, feed, keys)
@@ -70,6 +71,7 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
         ends[home] += 1
         if message["message_id"] in taken:
             doubles[home] += 1
+            again[message["message_id"]] += 1
             continue
         taken.add(message["message_id"])
         if facts is None:
@@ -88,6 +90,8 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
             tables["events"].append({**row, **numbers, **place, "event_id": str(row["event_id"])})
         control = str(identity.control(keys.identity, feed.feed_id, facts.control_id))
         tables["messages"].append(_row(message, facts, raw[-1], len(rows), now, control))
+    for row in tables["messages"]:
+        row["duplicates"] = again[row["message_id"]]
     tables["streams"] = list(streams.values())
     tables |= {name: [] for name in ("command_results", *JUDGED, *WORK)}
     tables["partitions"] = [
@@ -156,7 +160,9 @@ def content(tables: Mapping[str, Sequence[Row]], keys: Keys) -> Content:
     found: Content = {
         "events": {row["event_id"]: _event(row, keys) for row in tables["events"]},
         "messages": {
-            row["message_id"]: _kept(row, "offset", "topic", "received_at", "body_sealed", "reason")
+            row["message_id"]: _kept(
+                row, "offset", "topic", "received_at", "body_sealed", "reason", "duplicates"
+            )
             for row in tables["messages"]
         },
         "streams": {row["stream_id"]: _kept(row) for row in tables["streams"]},

@@ -132,11 +132,14 @@ def positive(seen: Seen, given: Given) -> None:
     if max(held.values(), default=1) > 1:
         raise OracleRed("3 (positive answers): a message stands twice")
     first: dict[str, tuple[int, int]] = {}
+    came = Counter(each.value["message_id"] for each in seen.topics[HL7V2.name])
     for each in seen.topics[HL7V2.name]:
         first.setdefault(each.value["message_id"], (each.partition, each.offset))
     for row in rows:
         if first.get(row["message_id"]) != (row["partition"], row["offset"]):
             raise OracleRed(f"3 (positive answers): not from its first record: {row['offset']}")
+        if row["duplicates"] != came[row["message_id"]] - 1:
+            raise OracleRed(f"3 (positive answers): doubles are miscounted: {row['offset']}")
 
 
 def positions(seen: Seen, _: Given) -> None:

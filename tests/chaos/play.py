@@ -75,7 +75,7 @@ class Load:
 def load(seed: int, messages: int, acts: int) -> Load:
     """A day of at least so many messages, shuffled and doubled, in shares for the acts.
 
-    In each act some messages name nobody, and so become dead letters: enough of them that every
+    In each act some messages can't be read, and so become dead letters: enough of them that every
     worker has one in its partitions.
     """
     day = simulate(sized(messages, seed=seed))
@@ -94,9 +94,9 @@ def load(seed: int, messages: int, acts: int) -> Load:
 
 
 def nameless(message: Message) -> Message:
-    """The message without the segments that say whom it is about."""
+    """The message without the segments that say whom it is about, in no charset that there is."""
     kept = [line for line in message.body.split(b"\r") if line[:3] not in (b"PID", b"PV1")]
-    return replace(message, body=b"\r".join(kept))
+    return replace(message, body=b"\r".join([*filter(None, kept), b"NTE|1||\xff\xfe", b""]))
 
 
 def script(seed: int, *, kills: int, freezes: int, cells: Sequence[Cell] = ()) -> list[str | Cell]:

@@ -99,6 +99,7 @@ CORRUPTIONS = {
     "a message is lost": (oracles.positive, deleted("messages")),
     "a message stands twice": (oracles.positive, doubled("messages")),
     "a message came from its double": (oracles.positive, changed("messages", "offset", more)),
+    "a double is miscounted": (oracles.positive, changed("messages", "duplicates", more)),
     "an offset is counted twice": (
         oracles.counts, changed("subscriptions", "applied", more, subscription_id="timeline"),
     ),

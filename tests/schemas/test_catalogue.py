@@ -137,9 +137,7 @@ def test_a_record_outside_the_catalogue_is_a_key_error(record):
 def test_subjects_follow_each_topics_naming():
     subjects = catalogue.subjects()
     assert set(subjects.values()) == {
-        record
-        for topic in topics.TOPICS.values()
-        for record in (*topic.records, *topic.inner)
+        record for topic in topics.TOPICS.values() for record in (*topic.records, *topic.inner)
     }
     for record in topics.COMMANDS.inner:
         assert subjects[f"app.commands.v1-{record}"] == record

@@ -57,9 +57,7 @@ def test_the_time_that_an_event_gives_goes_before_the_commands(line):
 
 def test_what_is_to_be_sealed_is_sealed_for_the_person_it_is_about(line):
     patient = str(uuid.UUID(int=0x9A))
-    line.store.run(
-        "INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", patient, TENANT
-    )
+    line.store.run("INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", patient, TENANT)
     line.send(line.begin(CANARY, patient), line.begin(CANARY, stream=2))
     ours, own = line.events()
     assert (str(ours["person_id"]), own["person_id"]) == (patient, None)
