@@ -10,17 +10,14 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from ops import line as whole
 from ops.access import schema_ids
-from ops.stack import processes
-from ops.stack.state import read
 from schemas.codec import Codec
 from schemas.topics import COMMAND_RESULTS
 from streams.ledger.commands import flightplans
 from tests.line.conftest import Line
-from tests.line.test_line import BEGIN_AGAIN, dumped
+from tests.line.test_line import dumped
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.alone]
 
 CANARY = "Zyqplan walks alone"
 ADMITTED = (
@@ -128,7 +125,7 @@ def test_a_plan_goes_from_commands_to_rows_and_a_rebuild_gives_the_same(line: Li
     assert ("Milestone completed", "2026-07-02 09:30:00+00") in titles
 
     live = contents(line)
-    rebuild(line)
+    line.run("rebuild", *TABLES, "--yes")
     until(lambda: contents(line) == live)
 
 
@@ -158,16 +155,3 @@ def contents(line: Line) -> dict[str, list[str]]:
     url = server.superuser_url(server.database)
     with psycopg.connect(url, connect_timeout=5) as connection:
         return {name: dumped(connection, table) for name, table in TABLES.items()}
-
-
-def rebuild(line: Line) -> None:
-    """Empty both projections and let them begin again."""
-    workers, server = read(line.home).process("workers"), line.settings.postgres
-    assert workers is not None
-    assert server is not None
-    processes.stop(workers, 30)
-    url = server.superuser_url(server.database)
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-        connection.execute(f"TRUNCATE {', '.join(TABLES.values())}")
-        connection.execute(BEGIN_AGAIN, (list(TABLES),))
-    whole.up(line.settings)
