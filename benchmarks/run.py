@@ -4,6 +4,7 @@ run.py [--quick] [--only NAME]...
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from time import monotonic
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, intake, questions, sink, stages, transport, whole
+from benchmarks import commands, intake, page, questions, sink, stages, transport, whole
 from benchmarks.figures import Figure, Machine, machine, short, store
 from benchmarks.place import FULL, QUICK, Place, Size, opened
 from streams.app import collect_seldom
@@ -49,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         postgresql, kafka = place.versions()
     where = machine(postgresql=postgresql, kafka=kafka)
     store(chosen.results, where, figures)
+    if chosen.results == RESULTS and not chosen.quick and not chosen.only:
+        results = json.loads(RESULTS.read_bytes())
+        text = page.PAGE.read_text(encoding="utf-8")
+        page.PAGE.write_text(page.shown(text, results), encoding="utf-8")
     show(figures, where)
     console.print(f"{monotonic() - began:.0f} s; figures: {chosen.results}")
     return 0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import peers, questions, run
+from benchmarks import page, peers, questions, run
 from benchmarks.figures import figure, in_turns, machine, short, store
 from benchmarks.place import TINY, Place, Size
 from ops import deploy
@@ -81,3 +81,13 @@ def test_a_question_is_compared_with_the_fewest_points_and_its_p99_asked_of_the_
     assert figures["where, 1,000,000 points, p99"].asked == questions.ASKED_MS
     assert (figures["build, 1,000,000 points"].unit, len(figures)) == ("events/s", 9)
     assert {each.ratio for each in questions._figures(least, least, found)} == {None}
+
+
+def test_the_page_shows_the_figures_that_were_measured():
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.shown(text, json.loads(run.RESULTS.read_bytes())) == text
+    assert text.count("| sink: ") > 1
+    assert page.shown("<!-- figures: rates -->\nold\n<!-- end -->", {
+        "machine": {}, "figures": [{"name": "relay", "value": 1234.5, "lowest": 1, "highest": 2000,
+                                    "unit": "events/s", "ratio_to": None}],
+    }).splitlines()[3] == "| relay | 1,234 | 1.00 to 2,000 | events/s |"  # fmt: skip

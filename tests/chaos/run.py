@@ -37,7 +37,7 @@ BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 KEPT = REPOSITORY / ".wardtrail/chaos"
 MESSAGES, KILLS, FREEZES, CELLS = 4_000, 30, 6, 12  # a play of about six minutes
 HOSPITALS, ORDERS_SECONDS = 20, 45.0  # before each play, without servers
-ROUND_SECONDS = 20.0  # of orders for each hospital, where there are no plays
+ROUND_SECONDS = 1.0  # of orders for each hospital, where there are no plays
 PATHS = "paths"  # the kind of an entry without servers; plays have none
 EMPTY: Mapping[str, Any] = {"version": 1, "totals": {}, "points": {}, "plays": []}
 
