@@ -22,9 +22,9 @@ LEDGERS = frozenset({"sink: dead letter written"})
 ONCE = frozenset({"keys: unwrap", "sink: dead letter written"}) | {
     point for point in failpoints.NAMES if point.startswith("relay: ")
 }
-# Passed by no part that maps messages; each has its own sweep.
+# Passed by no part of a play; each has its own sweep.
 APART = frozenset({"migration: step", "ledger: deciding"}) | {
-    point for point in failpoints.NAMES if point.startswith("judge: ")
+    point for point in failpoints.NAMES if point.startswith(("judge: ", "rebuild: "))
 }
 
 

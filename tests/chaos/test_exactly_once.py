@@ -16,8 +16,6 @@ from tests.chaos.parts import Line
 from tests.chaos.seen import feed_and_keys, see
 from tests.conftest import REPOSITORY, fresh_database
 
-pytestmark = pytest.mark.alone
-
 SEED = 20_261
 MESSAGES = 2_000
 REVISIONS = sorted((REPOSITORY / "migrations/versions").glob("[0-9]*.py"))  # two steps each
@@ -50,6 +48,7 @@ def line_of(new_home):
         line.stop_all()
 
 
+@pytest.mark.alone
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_a_line_that_is_killed_and_frozen_ends_like_an_undisturbed_one(line_of):
