@@ -32,7 +32,7 @@ from ops.stack.state import read
 from tests.conftest import REPOSITORY, home
 from tests.line.conftest import Line
 
-pytestmark = [pytest.mark.stack, pytest.mark.alone]
+pytestmark = pytest.mark.stack
 SECONDS = 120.0
 CANARY = "CANARY-WARD"
 DESCRIBED = schemathesis.openapi.from_dict(document(ROUTES, version="1"))

@@ -17,7 +17,7 @@ from streams.ledger.commands import flightplans
 from tests.line.conftest import Line
 from tests.line.test_line import dumped
 
-pytestmark = [pytest.mark.stack, pytest.mark.alone]
+pytestmark = pytest.mark.stack
 
 CANARY = "Zyqplan walks alone"
 ADMITTED = (
