@@ -25,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ops import access
+from ops.behind import Behind, Lag, Place
 from ops.settings import Settings
 from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
 from sinks import queries, verified
@@ -36,7 +37,6 @@ from streams.ports import group
 
 PEEK_SECONDS = 3.0  # for the age of waiting records; what isn't known then shows as unknown
 JUDGE = "judge"  # whose work waits in a table of marks, not in a topic
-Place = tuple[str, int]  # topic, partition
 
 
 # librdkafka would print to the terminal, over what is shown there.
@@ -96,92 +96,6 @@ PUBLISHERS = (
         time="judged_at",
     ),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Behind:
-    """One subscription in one partition; also the judge, who has none, with patients for records.
-
-    `seconds` is the age of the oldest record that waits: 0 if none does, None if it couldn't be
-    seen in time. `committed_offset` is what Kafka holds for the processor's group; it mirrors
-    the lowest `next_offset` of its subscriptions. A relay has neither offset, nor has the judge;
-    a patient whom the judge has set aside is `parked`.
-    """
-
-    processor: str
-    subscription: str
-    topic: str
-    partition: int
-    records: int
-    seconds: float | None
-    next_offset: int | None
-    committed_offset: int | None
-    last_position: int
-    epoch: int
-    owner: str | None
-    outcomes: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Total:
-    """One subscription over all partitions; `seconds` is the worst partition's."""
-
-    processor: str
-    subscription: str
-    records: int
-    seconds: float | None
-    mirrored: bool | None
-    outcomes: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lag:
-    """All of it, at one moment."""
-
-    at: datetime
-    partitions: tuple[Behind, ...]
-
-    @property
-    def records(self) -> int:
-        """How many records wait, over all."""
-        return sum(each.records for each in self.partitions)
-
-    @property
-    def reached(self) -> int:
-        """The sum of all positions; rises as long as anything moves."""
-        return sum((each.next_offset or 0) + each.last_position for each in self.partitions)
-
-    def totals(self) -> list[Total]:
-        """By subscription, in the order of the line."""
-        by_name: dict[str, list[Behind]] = defaultdict(list)
-        for each in self.partitions:
-            by_name[each.subscription].append(each)
-        return [_total(rows, self.partitions) for rows in by_name.values()]
-
-
-def _total(rows: Sequence[Behind], everything: Sequence[Behind]) -> Total:
-    ages = [each.seconds for each in rows]
-    known = [age for age in ages if age is not None]
-    return Total(
-        processor=rows[0].processor,
-        subscription=rows[0].subscription,
-        records=sum(each.records for each in rows),
-        seconds=max(known) if len(known) == len(ages) else None,
-        mirrored=_mirrored(rows[0].processor, everything),
-        outcomes={name: sum(each.outcomes.get(name, 0) for each in rows) for name in OUTCOMES},
-    )
-
-
-def _mirrored(processor: str, everything: Sequence[Behind]) -> bool | None:
-    """Whether Kafka's committed offsets equal the positions; None for a relay."""
-    lowest: dict[Place, int] = {}
-    committed: dict[Place, int] = {}
-    for each in everything:
-        if each.processor == processor and each.next_offset is not None:
-            place = (each.topic, each.partition)
-            lowest[place] = min(lowest.get(place, each.next_offset), each.next_offset)
-            committed[place] = each.committed_offset or 0
-    return lowest == committed if lowest else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,14 +262,13 @@ def _publisher(
     now: datetime,
 ) -> Behind:
     held = standings.get((publisher.subscription, publisher.topic, backlog.partition))
-    since = backlog.since
     return Behind(
         processor=publisher.subscription,
         subscription=publisher.subscription,
         topic=publisher.topic,
         partition=backlog.partition,
         records=backlog.rows,
-        seconds=max(0.0, round((now - since).total_seconds(), 3)) if since else 0.0,
+        seconds=_waited(backlog.since, now),
         next_offset=None,
         committed_offset=None,
         **_held(held),
@@ -364,18 +277,23 @@ def _publisher(
 
 def _judge(undecided: Undecided, now: datetime) -> Behind:
     """The patients of a partition's events who are due; a feed's progress alone has no age."""
-    since, nobody = undecided.since, _held(None)
+    nobody = _held(None)
     return Behind(
         processor=JUDGE,
         subscription=JUDGE,
         topic=VERIFICATIONS.name,
         partition=undecided.partition,
         records=undecided.patients,
-        seconds=max(0.0, round((now - since).total_seconds(), 3)) if since else 0.0,
+        seconds=_waited(undecided.since, now),
         next_offset=None,
         committed_offset=None,
         **{**nobody, "outcomes": {**nobody["outcomes"], "parked": undecided.failed}},
     )
+
+
+def _waited(since: datetime | None, now: datetime) -> float:
+    """Seconds since something began to wait; 0 where nothing does."""
+    return max(0.0, round((now - since).total_seconds(), 3)) if since else 0.0
 
 
 def _held(held: Standing | None) -> dict[str, Any]:

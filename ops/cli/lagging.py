@@ -12,9 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ops.behind import Behind, Lag, Total
 from ops.cli import shown
 from ops.cli.errors import Failed
-from ops.lag import Behind, Gauge, Lag, Total
+from ops.lag import Gauge
 from ops.settings import Settings
 from sinks.subscriptions import OUTCOMES
 

@@ -10,6 +10,7 @@ import click
 from rich.live import Live
 
 from ops import access, lanes
+from ops.behind import Lag
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.cli.lagging import totals_table
@@ -17,7 +18,7 @@ from ops.cli.lifecycle import brought_up
 from ops.cli.paths import drawn
 from ops.cli.sending import counted, deliver
 from ops.deploy import DEMO
-from ops.lag import Gauge, Lag
+from ops.lag import Gauge
 from ops.settings import Settings
 from ops.simulator import Day, Scenario, simulate
 from schemas import identity

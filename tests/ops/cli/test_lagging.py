@@ -11,9 +11,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ops import deploy, lag
+from ops.behind import Behind, Lag
 from ops.cli import lagging, playing
 from ops.cli.errors import Failed
-from ops.lag import Gauge, Lag, Publisher, Reader
+from ops.lag import Gauge, Publisher, Reader
 from schemas.topics import VERIFICATIONS
 from streams import ports
 from tests.topics import make_topic
@@ -192,7 +193,7 @@ class Standstill:
     """A gauge that never moves."""
 
     def measure(self) -> Lag:
-        row = lag.Behind(
+        row = Behind(
             processor="ledger", subscription="ledger", topic="t", partition=0, records=5,
             seconds=None, next_offset=1, committed_offset=1, last_position=0, epoch=1,
             owner=None, outcomes={},
