@@ -138,13 +138,6 @@ def facts_of(connection: Connection[Row], tenant_id: str, task_id: str) -> Aroun
     return _around(connection, tenant_id, patients)
 
 
-def waiting(connection: Connection[Row]) -> dict[str, int]:
-    """How many marks wait to be judged, and how many were set aside, of the tenants seen."""
-    row = connection.execute(_WAITING).fetchone()
-    assert row is not None, "an aggregate has one row"
-    return {"due": row["due"], "failed": row["failed"]}
-
-
 def _locked(connection: Connection[Row], named: Sequence[str]) -> list[str]:
     """All patients around those, each locked, in the order of the locks' numbers."""
     patients = _closure(connection, named)
@@ -413,8 +406,3 @@ WHERE topic = %(topic)s AND partition = %(partition)s RETURNING next_seq
 """
 _CURRENT = "SELECT * FROM emr_verifications WHERE task_id = %s"
 _PATIENT_OF = "SELECT patient_id FROM verification_tasks WHERE task_id = %s"
-_WAITING = """
-SELECT count(*) FILTER (WHERE failed IS NULL) AS due,
-       count(*) FILTER (WHERE failed IS NOT NULL) AS failed
-FROM verification_due
-"""
