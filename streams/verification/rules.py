@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
+from streams import codes
 from streams.verification.facts import Code, Rule, Task
 
 KINDS = frozenset({"observation", "administration", "immunization"})
@@ -14,17 +16,6 @@ CODES_MAX = 1_000  # a value set that a person keeps
 FEEDS_MAX = 100
 SPAN_S_MAX = 366 * 24 * 3600
 TEXT_MAX = 200
-
-# HL7 table 0396 and what senders write for it, as the URIs that FHIR knows the systems by.
-_SYSTEMS = {
-    "LN": "http://loinc.org", "LOINC": "http://loinc.org",
-    "SCT": "http://snomed.info/sct", "SNM": "http://snomed.info/sct",
-    "SNOMED": "http://snomed.info/sct", "SNOMEDCT": "http://snomed.info/sct",
-    "CVX": "http://hl7.org/fhir/sid/cvx", "NDC": "http://hl7.org/fhir/sid/ndc",
-    "RXNORM": "http://www.nlm.nih.gov/research/umls/rxnorm",
-    "C4": "http://www.ama-assn.org/go/cpt", "CPT": "http://www.ama-assn.org/go/cpt",
-    "I10": "http://hl7.org/fhir/sid/icd-10", "UCUM": "http://unitsofmeasure.org",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +47,11 @@ def window(task: Task, rule: Rule) -> Window | None:
     )
 
 
+@lru_cache(maxsize=4_096)  # every rule is held against all that is known of a patient
 def normal(code: Code) -> Code:
-    """The code under its system's one name."""
-    system = code.system.strip()
-    return Code(_SYSTEMS.get(system.upper(), system), code.code.strip())
+    """The code as its system compares it, under the system's one name."""
+    system = codes.system(code.system)
+    return Code(system, codes.code(system, code.code))
 
 
 def of_data(

@@ -36,7 +36,7 @@ from streams.ledger.mapping.place import place
 from streams.ledger.mapping.table import IGNORED, RECEIVED, RECORDED, RULES, Rule
 from streams.ledger.mapping.times import Moment
 
-MAPPER_VERSION = 4  # rises when the same bytes give other drafts
+MAPPER_VERSION = 5  # rises when the same bytes give other drafts
 
 _Timed: TypeAlias = tuple[Moment, str]
 """A moment, and the field that gave it."""
@@ -377,11 +377,7 @@ def _identity_change(reading: _Reading, claim: Claim) -> tuple[IdentityChange, .
 def _occurred(
     message: Message, feed: Feed, ladder: tuple[str, ...], received_at: datetime
 ) -> _Timed:
-    """The first field of the ladder that holds a time, read, and its name (rule T1).
-
-    One that says no more than the day is not midnight (rule T22): a further field that holds a
-    time of that day says when.
-    """
+    """The first field of the ladder that holds a time, and its name (rule T1; `times.first`)."""
     said = (
         (field, segment.component(number))
         for field in ladder

@@ -16,9 +16,10 @@ from streams.verification.facts import (
     Watermark,
 )
 from streams.verification.judge import judge
+from streams.verification.rules import normal
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
-TEMPERATURE = Code("http://loinc.org", "8310-5")
+TEMPERATURE = normal(Code("http://loinc.org", "8310-5"))  # as a rule holds it
 LAB, WARD = "lab", "ward"  # feeds
 
 

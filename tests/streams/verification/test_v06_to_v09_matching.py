@@ -5,6 +5,7 @@ import random
 import pytest
 
 from streams.verification.matching import assigned
+from streams.verification.rules import normal
 from tests.streams.verification.cases import (
     Code,
     at,
@@ -94,6 +95,16 @@ def test_v8_codes_match_by_system_and_code_in_either_spelling():
     for system in ("LN", "http://loinc.org", "loinc"):
         assert outcome(task(), evidence(codes=frozenset({Code(system, "8310-5")}))) == "verified"
     assert outcome(task(), evidence(codes=frozenset({Code("L", "8310-5")}))) == "pending"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [(("http://hl7.org/fhir/sid/ndc", "0002-1433-80"), ("NDC", "00002143380")),
+     (("SNOMED CT", "50417007"), ("SCT", "50417007")), (("99Ward", "bath"), ("99WARD", "bath")),
+     (("urn:oid:2.16.840.1.113883.6.1", "8310-5"), ("LN", "8310-5"))],
+)  # fmt: skip
+def test_v8_a_rule_names_systems_and_codes_as_feeds_do(asked, told):
+    assert normal(Code(*asked)) == normal(Code(*told))
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import pytest
 
+from streams import codes
+from streams.codes import SYSTEMS
 from streams.ledger.mapping import codings
-from streams.ledger.mapping.codings import CODE_CHARACTERS_MAX, SYSTEMS, Coding
+from streams.ledger.mapping.codings import CODE_CHARACTERS_MAX, Coding
 from streams.ledger.mapping.message import Message
 
 MESSAGE = Message("MSH|^~\\&|")
@@ -26,13 +28,13 @@ def valued(text):
     ],
 )  # fmt: skip
 def test_v8_a_system_has_one_name(said, name):
-    assert codings.system(said) == name
+    assert codes.system(said) == name
 
 
 def test_no_name_of_a_system_is_another_ones():
     names = [one for name, others in SYSTEMS.items() for one in (name, *others)]
     assert len(names) == len(set(names))
-    assert all(codings.system(one) in SYSTEMS for one in names)
+    assert all(codes.system(one) in SYSTEMS for one in names)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +46,7 @@ def test_no_name_of_a_system_is_another_ones():
     ],
 )  # fmt: skip
 def test_v8_a_code_is_as_its_system_compares_it(system, said, code):
-    assert codings.code(system, said) == code
+    assert codes.code(system, said) == code
 
 
 def test_a_code_without_a_system_is_local_and_text_is_no_code():
