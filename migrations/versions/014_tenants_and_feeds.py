@@ -1,0 +1,14 @@
+"""What a tenant is and may, and how a feed is recognised."""
+
+from migrations.frozen import run
+
+revision = "014"
+down_revision = "013"
+
+
+def upgrade() -> None:
+    run(__file__)
+
+
+def downgrade() -> None:
+    """Nothing to undo yet."""
