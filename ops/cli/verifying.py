@@ -10,7 +10,8 @@ import click
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.settings import Settings
-from sinks import verification
+from sinks import facts as told_facts
+from sinks import judged
 from sinks.database import Row
 from streams.verification import absence, rows
 from streams.verification.absence import Progress
@@ -75,8 +76,8 @@ def verify(task: UUID, called: str, as_json: bool) -> None:
     settings = Settings.load()
     tenant = visits.named(settings, called)
     with visits.reading(settings, tenant) as snapshot:
-        around = verification.facts_of(snapshot, str(tenant.tenant_id), str(task))
-        known = verification.current(snapshot, str(task))
+        around = told_facts.facts_of(snapshot, str(tenant.tenant_id), str(task))
+        known = judged.current(snapshot, str(task))
     if around is None:
         raise Failed(f"no task of this tenant has this id: {task}")
     facts = rows.facts(around)

@@ -86,6 +86,10 @@ class Case:
     candidates: tuple[Candidate, ...]
 
 
+Alike = dict[tuple[str, str, str], Sequence[Evidence]]
+"""By tenant, patient and rule: the evidence of the rule's kinds and codes."""
+
+
 def judge(facts: Facts) -> tuple[Result, ...]:
     """The result of every task, by their ids; the same for the same set of facts.
 
@@ -96,10 +100,11 @@ def judge(facts: Facts) -> tuple[Result, ...]:
     rules = newest_rules(facts.rules)
     told = _by_patient(facts, people)
     tasks = newest_tasks(facts.tasks)
+    alike: Alike = {}
     cases = {
         task.task_id: found
         for task in tasks
-        if (found := _case(task, rules, told, people)) is not None
+        if (found := _case(task, rules, told, people, alike)) is not None
     }
     sides = _sides(cases, people, absence.progress(facts.watermarks))
     decisions = deciding.standing(facts.decisions)
@@ -113,7 +118,7 @@ def looked_at(facts: Facts, task_id: str) -> Case | None:
     """What is looked at for one task; None where nothing can be looked for."""
     people = People.of(facts)
     task = next(each for each in newest_tasks(facts.tasks) if each.task_id == task_id)
-    return _case(task, newest_rules(facts.rules), _by_patient(facts, people), people)
+    return _case(task, newest_rules(facts.rules), _by_patient(facts, people), people, {})
 
 
 def _by_patient(facts: Facts, people: People) -> dict[tuple[str, str], list[Evidence]]:
@@ -128,8 +133,12 @@ def _case(
     rules: Mapping[tuple[str, str], Rule],
     told: Mapping[tuple[str, str], Sequence[Evidence]],
     people: People,
+    alike: Alike,
 ) -> Case | None:
-    """None where nothing can be looked for: cancelled, nobody's, without a rule or a time."""
+    """None where nothing can be looked for: cancelled, nobody's, without a rule or a time.
+
+    ``alike`` remembers the evidence that tells of a rule for the patient's next task of it.
+    """
     patient = people.of_task(task)
     rule = rules.get((task.tenant_id, task.rule_id or ""))
     if task.cancelled or patient is None or rule is None:
@@ -137,10 +146,12 @@ def _case(
     found = window(task, rule)
     if found is None:
         return None
+    key = (task.tenant_id, patient, rule.rule_id)
+    if key not in alike:
+        known = told.get((task.tenant_id, patient), ())
+        alike[key] = [each for each in known if matching.tells_of(each, rule)]
     candidates = tuple(
-        matching.candidate(task, rule, found, each, visit=people.visit)
-        for each in told.get((task.tenant_id, patient), ())
-        if matching.tells_of(each, rule)
+        matching.candidate(task, rule, found, each, visit=people.visit) for each in alike[key]
     )
     return Case(task=task, rule=rule, window=found, candidates=candidates)
 

@@ -73,8 +73,7 @@ def candidate(
         differs.append(Discrepancy(field=name, expected=expected, found=found, evidence_id=told))
 
     if not window.holds(evidence.performed_at):
-        span = f"{window.starts_at.isoformat()}/{window.ends_at.isoformat()}"
-        differ("performed_at", span, evidence.performed_at.isoformat())
+        differ("performed_at", window.span, evidence.performed_at.isoformat())
     asked = visit(task.tenant_id, task.admission_id)
     where = visit(evidence.tenant_id, evidence.admission_id)
     if rule.same_encounter and asked is not None and where != asked:

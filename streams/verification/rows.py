@@ -7,7 +7,7 @@ from typing import Any
 from schemas.clock import micros
 from sinks.aliases import Told
 from sinks.database import Row
-from sinks.verification import Around
+from sinks.facts import Around
 from streams.verification import rules
 from streams.verification.facts import (
     Code,

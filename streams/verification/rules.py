@@ -26,6 +26,8 @@ class Window:
     ends_at: datetime
     due_at: datetime
     awaits_at: datetime
+    span: str
+    """Both ends, as discrepancies name them."""
 
     def holds(self, at: datetime) -> bool:
         """Whether the act's clinical time lies in it (rule V6)."""
@@ -43,6 +45,7 @@ def window(task: Task, rule: Rule) -> Window | None:
         starts_at=starts_at,
         ends_at=ends_at,
         due_at=task.due_at or ends_at,
+        span=f"{starts_at.isoformat()}/{ends_at.isoformat()}",
         awaits_at=ends_at + timedelta(seconds=rule.allowance_s),
     )
 

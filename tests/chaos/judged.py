@@ -6,8 +6,9 @@ from typing import Any
 from psycopg import Connection
 
 from sinks.database import Row
+from sinks.facts import Around
+from sinks.judged import NUMBERED
 from sinks.tables import verification_visits
-from sinks.verification import NUMBERED, Around
 from streams.verification import absence, rows
 from streams.verification.facts import Rule
 from streams.verification.judge import judge

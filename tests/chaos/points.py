@@ -24,8 +24,16 @@ ONCE = frozenset({"keys: unwrap", "sink: dead letter written"}) | {
 }
 # Passed by no part of a play; each has its own sweep.
 APART = frozenset({"migration: step", "ledger: deciding"}) | {
-    point for point in failpoints.NAMES if point.startswith(("judge: ", "rebuild: "))
+    point for point in failpoints.NAMES if point.startswith("rebuild: ")
 }
+JUDGING = frozenset(point for point in failpoints.NAMES if point.startswith("judge: "))
+"""Passed where there is something to judge: swept by plays of the judges."""
+# What befalls whoever judges in an act, one passage after the other, with the kill as the last.
+ACTS = (
+    (("locked", "raise", 1), ("written", "stall", 1), ("committed", "kill", 1)),
+    (("locked", "stall", 1), ("committed", "raise", 1), ("written", "kill", 2)),
+    (("written", "raise", 1), ("committed", "stall", 1), ("locked", "kill", 3)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +44,7 @@ class Cell:
     action: str
     passage: int
     part: str
+    stall_seconds: int = STALL_SECONDS
 
     @property
     def name(self) -> str:
@@ -45,8 +54,13 @@ class Cell:
     @property
     def armed(self) -> str:
         """As the environment variable has it."""
-        seconds = f":{STALL_SECONDS}" if self.action == "stall" else ""
+        seconds = f":{self.seconds}" if self.seconds else ""
         return f"{self.name}{seconds}@{self.passage}"
+
+    @property
+    def seconds(self) -> int:
+        """How long it stalls."""
+        return self.stall_seconds if self.action == "stall" else 0
 
     def __str__(self) -> str:
         """As it stands in a report."""
@@ -63,8 +77,24 @@ def cells(seed: int, done: Mapping[str, int], count: int) -> list[Cell]:
             passage=1 if point in ONCE else rng.randrange(1, 4),
             part="ledger-1" if point in LEDGERS else PARTS[point.partition(":")[0]],
         )
-        for point in sorted(failpoints.NAMES - APART)
+        for point in sorted(failpoints.NAMES - APART - JUDGING)
         for action in ACTIONS
     ]
     rng.shuffle(found)
     return sorted(found, key=lambda cell: done.get(cell.name, 0))[:count]
+
+
+def judging(seed: int, *, stall_seconds: int = STALL_SECONDS) -> list[tuple[Cell, ...]]:
+    """What befalls those who judge, act by act in seeded order: every place, every action."""
+    acts = [
+        tuple(
+            Cell(
+                point=f"judge: {place}", action=action, passage=passage,
+                part="verification", stall_seconds=stall_seconds,
+            )
+            for place, action, passage in act
+        )
+        for act in ACTS
+    ]  # fmt: skip
+    random.Random(f"judging/{seed}").shuffle(acts)
+    return acts

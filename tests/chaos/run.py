@@ -3,7 +3,8 @@
     make chaos MINUTES=60
     make chaos MINUTES=60 PATHS=1
 
-The second one starts no servers: hospitals and orders of arrival alone, in one process.
+The second one starts no servers: hospitals and orders of arrival alone, in one process. After
+each play of the whole line comes one of the judges, who have nothing to judge in the other.
 
 `docs/reliability.json` is replaced whole after each play, never written in place, so that it is
 valid whenever this is interrupted; the next run goes on with the next seed and with the fail
@@ -24,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import oracles, paths, play, points
+from tests.chaos import oracles, paths, play, points, verifying
 from tests.chaos.oracles import Given
 from tests.chaos.parts import Line
 from tests.chaos.seen import feed_and_keys, see
@@ -38,7 +39,8 @@ KEPT = REPOSITORY / ".wardtrail/chaos"
 MESSAGES, KILLS, FREEZES, CELLS = 4_000, 30, 6, 12  # a play of about six minutes
 HOSPITALS, ORDERS_SECONDS = 20, 45.0  # before each play, without servers
 ROUND_SECONDS = 1.0  # of orders for each hospital, where there are no plays
-PATHS = "paths"  # the kind of an entry without servers; plays have none
+PATHS = "paths"  # the kind of an entry without servers; plays of the whole line have none
+JUDGES = "judges"  # the kind of a play of the judges
 EMPTY: Mapping[str, Any] = {"version": 1, "totals": {}, "points": {}, "plays": []}
 
 
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, help="play this one, once")
     parser.add_argument("--without-servers", action="store_true", help="paths alone, no plays")
+    parser.add_argument("--judges", action="store_true", help="plays of the judges alone")
     options = parser.parse_args(arguments)
     until = time.monotonic() + options.minutes * 60
     if options.without_servers:
@@ -57,11 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     while time.monotonic() < until:
         figures = load(FIGURES)
         seed = options.seed or following(figures)
-        entry = one(seed, until, figures["points"])
-        keep(added(load(FIGURES), entry))
-        say(f"seed {seed}: {entry['outcome']}")
-        green = green and entry["outcome"] == "green"
-        if options.seed or entry["outcome"] == "interrupted":
+        outcomes = []
+        if not options.judges:
+            entry = one(seed, until, figures["points"])
+            keep(added(load(FIGURES), entry))
+            outcomes.append(entry["outcome"])
+        if "interrupted" not in outcomes and time.monotonic() < until:
+            entry = judges(seed)
+            keep(added(load(FIGURES), entry))
+            outcomes.append(entry["outcome"])
+        say(f"seed {seed}: {', '.join(outcomes)}")
+        green = green and set(outcomes) == {"green"}
+        if options.seed or "interrupted" in outcomes:
             break
     return 0 if green else 1
 
@@ -89,9 +99,7 @@ def one(seed: int, until: float, swept: Mapping[str, int]) -> dict[str, Any]:
             say("interrupted")
         except Exception as error:  # whatever it is, it is what we look for
             end = f"red: {type(error).__name__}: {error}"
-            kept = KEPT / str(seed)
-            shutil.copytree(settings.home / "logs", kept, dirs_exist_ok=True)
-            say(f"logs kept: {kept}")
+            _keep_logs(settings.home / "logs", str(seed))
     return {
         "seed": seed,
         "commit": commit(),
@@ -99,6 +107,32 @@ def one(seed: int, until: float, swept: Mapping[str, int]) -> dict[str, Any]:
         "outcome": end,
         "hospitals": checked.hospitals,
         "orders": checked.orders,
+        **outcome.figures(),
+    }
+
+
+def judges(seed: int) -> dict[str, Any]:
+    """One play of those who judge, on a line of its own; what is to be kept of it."""
+    outcome, began, end = play.Outcome(), datetime.now(UTC), "interrupted"
+    with home() as settings:
+        try:
+            line = Line.up(settings)
+            verifying.start(line)
+            acts = points.judging(seed)
+            charted = verifying.disturbed(line, acts, seed, outcome=outcome, say=say)
+            verifying.check(line, charted)
+            end = "green"
+        except KeyboardInterrupt:
+            say("interrupted")
+        except Exception as error:  # whatever it is, it is what we look for
+            end = f"red: {type(error).__name__}: {error}"
+            _keep_logs(settings.home / "logs", f"{seed}-{JUDGES}")
+    return {
+        "kind": JUDGES,
+        "seed": seed,
+        "commit": commit(),
+        "began": began.isoformat(timespec="seconds"),
+        "outcome": end,
         **outcome.figures(),
     }
 
@@ -222,6 +256,11 @@ def shown(page: str, figures: Mapping[str, Any]) -> str:
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     tail = rest.partition(END)[2]
     return f"{head}{BEGIN}\n| what | so far |\n|---|---|\n{table}\n{END}{tail}"
+
+
+def _keep_logs(logs: Path, name: str) -> None:
+    shutil.copytree(logs, KEPT / name, dirs_exist_ok=True)
+    say(f"logs kept: {KEPT / name}")
 
 
 def _alone(totals: Mapping[str, Any]) -> list[tuple[str, str]]:

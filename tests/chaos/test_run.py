@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.chaos import paths, run
+from tests.chaos import paths, points, run
 
 ENTRY = {
     "seed": 1, "commit": "c", "began": "2026-04-01T00:00:00+00:00", "outcome": "green",
@@ -112,3 +112,33 @@ def test_an_interrupted_run_keeps_what_was_found_true(kept, monkeypatch):
     assert run.main(["--without-servers", "--minutes", "1"]) == 1
     [entry] = run.load(run.FIGURES)["plays"]
     assert (entry["outcome"], entry["hospitals"], entry["orders"]) == ("interrupted", 1, 7)
+
+
+def test_a_play_of_the_judges_counts_as_a_play_and_sweeps_their_fail_points(kept, monkeypatch):
+    played = []
+
+    def one(seed, until, swept):
+        played.append("line")
+        return {**ENTRY, "seed": seed}
+
+    def judges(seed):
+        played.append("judges")
+        swept = {cell.name: 1 for act in points.judging(seed) for cell in act}
+        return {**ENTRY, "kind": run.JUDGES, "seed": seed, "points": swept}
+
+    monkeypatch.setattr(run, "one", one)
+    monkeypatch.setattr(run, "judges", judges)
+    assert run.main(["--seed", "7"]) == 0
+    assert played == ["line", "judges"]
+    assert run.main(["--seed", "8", "--judges"]) == 0
+    assert played == ["line", "judges", "judges"]
+    figures = run.load(run.FIGURES)
+    assert (figures["totals"]["plays"], figures["totals"]["green"]) == (3, 3)
+    assert {point.partition("=")[0] for point in figures["points"]} > points.JUDGING
+
+
+def test_a_play_of_the_judges_that_ends_red_makes_the_run_red(kept, monkeypatch):
+    red = {**ENTRY, "kind": run.JUDGES, "seed": 7, "outcome": "red: OracleRed: judge: task"}
+    monkeypatch.setattr(run, "judges", lambda _: red)
+    assert run.main(["--seed", "7", "--judges"]) == 1
+    assert run.load(run.FIGURES)["totals"]["red"] == 1

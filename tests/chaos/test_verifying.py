@@ -1,60 +1,32 @@
 """Workers that are killed, fail and stall while they judge: each task's outcome is the true one."""
 
-import asyncio
 import copy
-import random
-import re
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from ops import access, deploy
 from ops.settings import Settings
-from ops.simulator import simulate, sized
-from producers import client
-from schemas.codec import Codec
-from schemas.sealing import Keys
 from schemas.topics import VERIFICATIONS
-from streams.verification.projection import PROJECTION
-from tests.chaos import oracles
-from tests.chaos.asked import Ask, publish
-from tests.chaos.charted import Chart, chart
+from tests.chaos import oracles, points, verifying
+from tests.chaos.asked import Ask
+from tests.chaos.charted import Chart
 from tests.chaos.oracles import Given, OracleRed
-from tests.chaos.parts import JUDGES, LOOK_SECONDS, RECOVERY_SECONDS, SESSION_SECONDS, Line
-from tests.chaos.play import PASSED_SECONDS, PATIENCE
-from tests.chaos.seen import Seen, feed_and_keys, see
+from tests.chaos.parts import Line
+from tests.chaos.play import Outcome
+from tests.chaos.seen import Seen
+from tests.chaos.verifying import TASKS
 
 pytestmark = pytest.mark.alone
 
-SEED, PATIENTS, TASKS = 9, 30, 150
-FOUNDED = frozenset({"ledger"})
-FOLLOWED = FOUNDED | {
-    "relay", "relay:commands", "verification", "judge", "relay:verification",
-}  # fmt: skip
-# What befalls whoever judges in an act, in the order of its passages: every place, every way.
-ACTS: Sequence[dict[str, str]] = (
-    {"judge: locked": "raise@1", "judge: written": "stall:4@1", "judge: committed": "kill@1"},
-    {"judge: locked": "stall:4@1", "judge: committed": "raise@1", "judge: written": "kill@2"},
-    {"judge: written": "raise@1", "judge: committed": "stall:4@1", "judge: locked": "kill@3"},
-)
-BURSTS, BURST_SECONDS = 12, 0.25  # of an act's second half: a judgement each, at least
-MOMENT_SECONDS = 1.0
-_PASSED = re.compile(r"armed fail point: (judge: \w+)")
-ORACLES = (
-    oracles.positive, oracles.counts, oracles.positions, oracles.tenants, oracles.order,
-    oracles.published, oracles.verified,
-)  # fmt: skip
+SEED = 9
+STALL_SECONDS = 4  # long enough for the other judge to take what is due
 
 
 @pytest.fixture
 def line(new_home: Callable[..., Settings]) -> Iterator[Line]:
     line = Line.up(new_home())
-    line.start("serve", "ledger-1", *JUDGES)
-    line.await_serving()
+    verifying.start(line)
     yield line
     line.stop_all()
 
@@ -62,73 +34,14 @@ def line(new_home: Callable[..., Settings]) -> Iterator[Line]:
 @pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_tasks_are_judged_by_all_facts_whatever_happens_to_who_judges_them(line: Line) -> None:
-    feed, keys = feed_and_keys(line)
-    codec = Codec(access.schema_ids(line.settings))
-    charted = chart(SEED, deploy.DEMO_TENANT, keys, patients=PATIENTS, tasks=TASKS, acts=len(ACTS))
-    tell(line, [*charted.people, *charted.founding], codec, keys)
-    line.await_recovery(RECOVERY_SECONDS + SESSION_SECONDS, FOUNDED)
-    rng = random.Random(f"verifying/{SEED}")
-    with ThreadPoolExecutor(1) as sender:
-        for act, places in zip(charted.acts, ACTS, strict=True):
-            half = len(act) // 2
-            sending = sender.submit(tell, line, act[:half], codec, keys)
-            time.sleep(rng.random() * MOMENT_SECONDS)
-            before = total(line)
-            befall(line, places)
-            sending.result()
-            sending = sender.submit(tell, line, act[half:], codec, keys, bursts=BURSTS)
-            passed(line, places, before, sending)
-    line.await_recovery(RECOVERY_SECONDS + SESSION_SECONDS, FOLLOWED)
-    line.await_mirrored()
-    seen = see(line)
-    given = Given(day=simulate(sized(1)), bodies=charted.bodies, feed=feed, keys=keys)
-    for oracle in ORACLES:
-        oracle(seen, given)
-    oracles.rebuild(seen, given, (PROJECTION,))
+    acts = points.judging(SEED, stall_seconds=STALL_SECONDS)
+    outcome = Outcome()
+    charted = verifying.disturbed(line, acts, SEED, outcome=outcome)
+    seen, given = verifying.check(line, charted)
     complete(seen, charted)
-    assert line.ended["verification"] >= len(ACTS), "workers were killed while they judged"
+    assert line.ended["verification"] >= len(acts), "workers were killed while they judged"
+    assert outcome.points == {cell.name: 1 for act in acts for cell in act}
     corrupted(seen, given)
-
-
-def tell(
-    line: Line, said: Sequence[Ask | bytes], codec: Codec, keys: Keys, bursts: int = 1
-) -> None:
-    """Send messages and commands, in bursts; all are on their topics on return."""
-    for number in range(bursts):
-        burst = said[len(said) * number // bursts : len(said) * (number + 1) // bursts]
-        publish(line, [each for each in burst if isinstance(each, Ask)], codec, keys)
-        bodies = [each for each in burst if isinstance(each, bytes)]
-        host, port = line.settings.mllp_host, line.settings.mllp_port
-        for result in asyncio.run(client.send(host, port, bodies, patience=PATIENCE)):
-            assert result.code == "AA", f"a message wasn't taken: {result.code or result.cause}"
-        time.sleep(BURST_SECONDS * (bursts > 1))
-
-
-def befall(line: Line, places: dict[str, str]) -> None:
-    """Kill all who judge, and have their successors run with these fail points, at work."""
-    for name in JUDGES:
-        line.kill(name)
-    armed = ";".join(f"{point}={action}" for point, action in places.items())
-    for name in JUDGES:
-        line.revive(name, failpoints=armed)
-    for name in JUDGES:
-        line.await_owning(name, something=True)
-
-
-def passed(line: Line, places: dict[str, str], before: Counter[str], sending: Future[None]) -> None:
-    """Wait until every place was passed by somebody, and the load is sent; revive the killed."""
-    deadline = time.monotonic() + PASSED_SECONDS
-    while not sending.done() or (total(line) - before).keys() != places.keys():
-        line.supervise()
-        assert time.monotonic() < deadline, f"fail points not passed: {places}"
-        time.sleep(LOOK_SECONDS)
-    sending.result()
-
-
-def total(line: Line) -> Counter[str]:
-    """How often anybody has passed each armed place so far."""
-    logs = [line.log(name).read_text(encoding="utf-8") for name in JUDGES]
-    return Counter(place for log in logs for place in _PASSED.findall(log))
 
 
 def complete(seen: Seen, charted: Chart) -> None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from schemas.failpoints import FailPoint
-from sinks import verification
+from sinks import judged, verification
 from sinks.tables.verification import FACTS
 from streams.verification import judging
 from streams.verification.judging import Judge
@@ -68,6 +68,18 @@ def test_what_was_told_is_judged_and_published_once_for_each_change(line):
         (1, 1, "pending"), (2, 2, "verified"),
     ]  # fmt: skip
     assert line.store.rows("SELECT FROM verification_due") == []
+
+
+def test_patients_with_many_marks_are_judged_together_the_longest_waiting_first(line):
+    names = [f"p{number}" for number in range(40)]
+    facts = [told.evidence(f"{name}/{hour}", f"{hour}:00", patient=name)
+             for name in names for hour in range(10, 18)]  # fmt: skip
+    line.tell(*facts, judge=False)
+    with verification.due(line.store.database) as work:
+        assert set(work.patients) == {uid(name) for name in names}
+    line.tell(*facts, judge=False)
+    with verification.due(line.store.database, limit=3) as work:
+        assert set(work.patients) == {uid(name) for name in names[:3]}
 
 
 def test_nothing_new_is_written_when_nothing_changed(line):
@@ -266,4 +278,4 @@ def test_who_reads_sees_what_waits(line):
             "SELECT count(*) AS due FROM verification_due WHERE failed IS NULL"
         ).fetchone()
         assert marks["due"] > 0
-        assert verification.current(connection, uid("t")) is None
+        assert judged.current(connection, uid("t")) is None

@@ -6,8 +6,8 @@ from collections import defaultdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sinks.facts import Around
 from sinks.tables import feed_watermarks
-from sinks.verification import Around
 from streams.verification import rows
 from streams.verification.facts import Facts
 from streams.verification.judge import judge

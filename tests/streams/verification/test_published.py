@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from schemas.codec import Codec, Ids
 from schemas.topics import VERIFICATIONS
-from sinks import verification
+from sinks import judged
 from streams import publications
 from streams.relay import HistoryLost, Relay
 from tests.sinks.inbound import PARTITIONS
@@ -27,7 +27,7 @@ def topic(stack, monkeypatch):
     """A topic of this test's own, under which results are numbered, too."""
     name = f"results-{uuid.uuid4().hex[:12]}"
     make_topic(stack.bootstrap_servers, name, PARTITIONS, {})
-    monkeypatch.setattr(verification, "VERIFICATIONS", replace(VERIFICATIONS, name=name))
+    monkeypatch.setattr(judged, "VERIFICATIONS", replace(VERIFICATIONS, name=name))
     return name
 
 
