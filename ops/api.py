@@ -22,7 +22,7 @@ from ops.parameters import Given, Misasked, Position
 from ops.posting import Posting
 from ops.problems import Busy, NotThereYet, problem, response, told
 from ops.questions import ROUTES
-from ops.route import JSON, SVG, Route
+from ops.route import JSON, POSITION, SVG, Route
 from ops.routes import Archive
 from sinks.queries import Snapshot
 from sinks.reading import Departments
@@ -114,8 +114,10 @@ class Api:
             raise
         # The thread goes on when the asker has gone, so it alone says when it is free again.
         asked.add_done_callback(self._release)
-        body = await asyncio.wrap_future(asked)
-        headers = {hdrs.VARY: hdrs.ACCEPT} if route.drawn else None
+        body, position = await asyncio.wrap_future(asked)
+        headers: dict[str, str] = {hdrs.VARY: hdrs.ACCEPT} if route.drawn else {}
+        if position is not None:
+            headers[POSITION] = position
         kind = SVG if drawn else JSON
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
@@ -142,8 +144,10 @@ class Api:
         finally:
             self._waiting -= 1
 
-    def _answer(self, key: AccessKey, route: Route, given: Given, *, drawn: bool) -> bytes:
-        """Answer in one transaction as the key's tenant.
+    def _answer(
+        self, key: AccessKey, route: Route, given: Given, *, drawn: bool
+    ) -> tuple[bytes, str | None]:
+        """Answer in one transaction as the key's tenant: the body, and its position if any.
 
         Every read over HTTP passes here and nowhere else, with who asks (``key``), what
         (``route``, ``given``) and the transaction: the place to record the access.
@@ -151,18 +155,19 @@ class Api:
         with self._snapshots.as_tenant(key.tenant_id, key.departments) as snapshot:
             answer = route.answer(self._archive, snapshot, given)
             behind = [self._archive.behind(snapshot, each) for each in route.projections]
+        position = route.position(answer) if route.position is not None else None
         answer = asking.cut(answer, route, given)
         if behind:
             answer = {**answer, "behind": max(behind)}
         if drawn and route.drawn is not None:
-            return route.drawn(answer, given).encode()
+            return route.drawn(answer, given).encode(), position
         for name, sealed in route.sealed.items():
             if name in route.rows:
                 rows = [asdict(each) for each in answer[name]]
                 answer[name] = [self._opener.opened(key, sealed, each) for each in rows]
             else:
                 answer[name] = self._opener.opened(key, sealed, asdict(answer[name]))
-        return orjson.dumps(answer)
+        return orjson.dumps(answer), position
 
     async def _describe(self, request: web.Request) -> web.Response:
         """The OpenAPI document."""
@@ -191,7 +196,7 @@ class Api:
         answer.headers.update(_HEADERS)
         return answer
 
-    def _release(self, _: "Future[bytes]") -> None:
+    def _release(self, _: "Future[tuple[bytes, str | None]]") -> None:
         self._free.release()
 
     async def _threaded(self, _: web.Application) -> AsyncIterator[None]:

@@ -22,6 +22,7 @@ from schemas.topics import COMMANDS
 from sinks.commands import Result
 from sinks.database import DatabaseAway, LoginRefused
 from sinks.queries import NotMigrated
+from sinks.reading import ALL
 
 BODY_BYTES_MAX = 256 * 1024  # a page of text in every field still fits
 DELIVERY_SECONDS = 10.0  # of waiting for the brokers; then the sender may as well ask again
@@ -30,6 +31,8 @@ LOOKUPS_MAX = 4  # at once, each in a thread and on a connection
 AWAY_SECONDS = 2.0  # without asking a database that just didn't answer
 RECORD = COMMANDS.records[0]
 CONFLICT = "conflict"  # the ledger's rule for a stream that stands at another version
+NOT_PERMITTED = "not_permitted"  # its rule for who may not ask in that department
+FAILED = "failed"  # the outcome of a command that became a dead letter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,7 @@ def record(
         "correlation_id": str(command.correlation_id),
         "data": keys.seal(encoded, person=None, record=command.command_id, field="data"),
         "trace": command.trace,
+        "departments": None if key.departments is ALL else sorted(map(str, key.departments)),
     }
 
 

@@ -27,8 +27,8 @@ GRANTS: Mapping[str, Any] = {"departments": "all", "phi": True}
 class AccessKey:
     """Whose a token is, and what it may; ``digest`` is the SHA-256 of its text.
 
-    ``departments`` are those whose work it sees, ``phi`` whether sealed texts are opened for
-    it; ``user_id`` is the user that acts by it, where it belongs to one.
+    ``departments`` are those whose work it sees and in which it may ask for more, ``phi`` whether
+    sealed texts are opened for it; ``user_id`` is the user that acts by it, if it is somebody's.
     """
 
     name: str

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from ops.commands import WAIT_SECONDS_MAX, envelope
 from ops.parameters import Parameter
-from ops.posting import APPLIED, POSITION, PREFER, SYNC_COMMANDS_MAX
+from ops.posting import APPLIED, PREFER, SYNC_COMMANDS_MAX
 from ops.problems import PROBLEM
-from ops.route import JSON, SVG, Route
+from ops.route import JSON, POSITION, SVG, Route
 from ops.shapes import Schema, row
 from schemas import jsonform
 from schemas.commands import TYPES, CommandType
@@ -102,7 +102,11 @@ def _operation(route: Route) -> Schema:
         "summary": route.about,
         "parameters": [_parameter(each) for each in route.takes],
         "responses": {
-            "200": {"description": "The answer.", "content": content},
+            "200": {
+                "description": "The answer.",
+                "content": content,
+                **({"headers": _position()} if route.position else {}),
+            },
             **_problems(_REFUSALS),
         },
     }
@@ -110,7 +114,6 @@ def _operation(route: Route) -> Schema:
 
 def _post_operation() -> Schema:
     pending, result = _content("Pending"), _content("Result")
-    position = {POSITION: {"schema": {"type": "string"}, "description": _POSITION_SAID}}
     return {
         "operationId": "post_command",
         "summary": "Ask for something: accepted into events, or refused by a rule.",
@@ -123,14 +126,16 @@ def _post_operation() -> Schema:
         "responses": {
             "200": {
                 "description": "Accepted.", "content": result,
-                "headers": {**position, **_location(), **_applied()},
+                "headers": {**_position(), **_location(), **_applied()},
             },
             "202": {
                 "description": "Taken; not decided yet, or not waited for.", "content": pending,
                 "headers": {**_location(), **_applied()},
             },
+            "403": _refusal("The key may not ask this, or not in that department."),
             "409": _refusal("The stream stands at another version: `version`."),
             "422": _refusal("Refused by the rule `rule`; `detail` says it in words."),
+            "500": _refusal("It failed, became a dead letter and can be retried here: `rule`."),
             **_problems(_BODIES),
         },
     }  # fmt: skip
@@ -232,6 +237,10 @@ def _content(name: str) -> Schema:
     return {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
 
 
+def _position() -> Schema:
+    return {POSITION: {"schema": {"type": "string"}, "description": _POSITION_SAID}}
+
+
 def _location() -> Schema:
     return {"Location": {"schema": {"type": "string"}, "description": "Where its result is."}}
 
@@ -266,7 +275,7 @@ def _result() -> Schema:
     schema = row(Result)
     schema["required"].append("position")
     schema["properties"]["position"] = {"type": ["string", "null"], "description": _POSITION_SAID}
-    schema["properties"]["outcome"] = {"type": "string", "enum": ["accepted", "rejected"]}
+    schema["properties"]["outcome"] = {"type": "string", "enum": ["accepted", "rejected", "failed"]}
     return schema
 
 

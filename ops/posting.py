@@ -12,11 +12,19 @@ import orjson
 from aiohttp import hdrs, web
 
 from ops import commands, problems
-from ops.commands import BODY_BYTES_MAX, CONFLICT, WAIT_SECONDS_MAX, Command, Commands
+from ops.commands import (
+    BODY_BYTES_MAX,
+    CONFLICT,
+    FAILED,
+    NOT_PERMITTED,
+    WAIT_SECONDS_MAX,
+    Command,
+    Commands,
+)
 from ops.keys import AccessKey
 from ops.parameters import ID, Given, Misasked, NotFound, Parameter
 from ops.problems import Busy, Unfit, problem
-from ops.route import JSON, Answer, Route
+from ops.route import JSON, POSITION, Answer, Route
 from schemas.jsonform import FormInvalid
 from sinks import commands as results
 from sinks.commands import Result
@@ -27,9 +35,10 @@ SYNC_COMMANDS_MAX = 100
 IN_FLIGHT_MAX = 64  # requests at once; with the largest bodies 256 MiB
 WAITERS_MAX = 48  # of these; with the rest, commands get in though results are late
 BODY_SECONDS = 10.0  # in which a body has to arrive
-POSITION = "Wardtrail-Position"
 PREFER, APPLIED = "Prefer", "Preference-Applied"
 PATH = "/v1/commands"  # where a command's result is
+RETRIED = "who runs this can retry it; the same command_id then has what becomes of it"
+_STATUSES = {CONFLICT: 409, NOT_PERMITTED: 403}  # of refusals; any other is a 422
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 
@@ -126,10 +135,12 @@ def said(command_id: UUID, outcome: commands.Outcome) -> Said:
         position = commands.position(outcome)
         headers: dict[str, str] = {} if position is None else {POSITION: str(position)}
         return Said(status=200, body=_told(outcome), headers={**where, **headers})
-    refused = problem(
-        409 if outcome.rule == CONFLICT else 422, outcome.said or "refused", **_told(outcome)
-    )
-    return Said(status=refused["status"], body=refused, headers=where)
+    failed = outcome.outcome == FAILED
+    status = 500 if failed else _STATUSES.get(outcome.rule or "", 422)
+    told = problem(
+        status, outcome.said or "refused", RETRIED if failed else "", **_told(outcome)
+    )  # fmt: skip
+    return Said(status=status, body=told, headers=where)
 
 
 def preferred(headers: Sequence[str]) -> int:
@@ -213,6 +224,6 @@ def _result(_: object, snapshot: Snapshot, given: Given) -> Answer:
 
 RESULT = Route(
     path="/commands/{command}", operation="command", answer=_result, projections=(),
-    about="What became of a command.",
+    about="What became of a command.", position=lambda answer: answer["position"],
     parameters=(Parameter(name="command", kind=ID, place="path", about="The command's id."),),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from sinks.tenancy import ZoneUnknown
 from streams.trajectory import PROJECTION as TRAJECTORY
 
 JSON, SVG = "application/json", "image/svg+xml"
+POSITION = "Wardtrail-Position"  # the header that says where a write stands
 Answer = dict[str, Any]
 
 
@@ -34,7 +35,8 @@ class Route:
     ``projections`` made what it answers from; without any it is the ledger itself. ``rows`` are
     lists, ``one`` rows that stand alone; ``more`` are the JSON schemas of what stands beside
     them. ``sealed`` are their fields that hold envelopes. ``drawn`` makes an SVG of an answer,
-    for those that can be looked at.
+    for those that can be looked at. ``position`` is where a write that is told of stands, which
+    goes into a header too.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Route:
     one: Mapping[str, type] = field(default_factory=dict)
     sealed: Mapping[str, Mapping[str, Sealed]] = field(default_factory=dict)
     drawn: Callable[[Answer, Given], str] | None = None
+    position: Callable[[Answer], str | None] | None = None
 
     @property
     def takes(self) -> tuple[Parameter, ...]:

@@ -13,12 +13,15 @@ from uuid import UUID, uuid5
 from psycopg import Connection
 
 from schemas.failpoints import hit
-from sinks.changes import Append, Put
+from sinks.changes import Put
 from sinks.database import Row
+from sinks.dead_letters import DeadLetter
 from sinks.subscriptions import Held
 from sinks.tables import command_results, snapshots
 
 SNAPSHOT_VERSIONS = 100  # a fold of so many events costs about as much as one round trip
+NOT_PERMITTED = "not_permitted"  # the rule for who may not ask there
+DEPARTMENT = "department_id"  # in a stream's first event: whose it is
 _TICK = timedelta(microseconds=1)
 
 
@@ -46,21 +49,29 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """A command to be decided; ids are text.
-
-    ``references`` are the streams that fields name: field, stream type, stream id; ``near`` are
-    those at whose home a new stream is to stand, best first. ``decide`` gives rows of
-    ``events`` that lack only their numbers and ``recorded_at``. ``taken``: the id of the stream
-    that it would create was seen to be another tenant's, whose rows aren't to be seen.
-    ``founds``: it may be the first of its stream, or not.
-    """
+class Named:
+    """A command by its ids and types, as text."""
 
     tenant_id: str
     command_id: str
     command_type: str
     stream_type: str
     stream_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Named):
+    """A command to be decided; ids are text.
+
+    ``references`` are the streams that fields name: field, stream type, stream id; ``near`` are
+    those at whose home a new stream is to stand, best first. ``decide`` gives rows of
+    ``events`` that lack only their numbers and ``recorded_at``. ``taken``: the id of the stream
+    that it would create was seen to be another tenant's, whose rows aren't to be seen.
+    ``founds``: it may be the first of its stream, or not. ``departments`` are those in which
+    its issuer may ask it (None: in all), and ``owner`` is the stream in whose department it
+    does; without one it is about all of them.
+    """
+
     expected_version: int | None
     creates: bool
     references: Sequence[tuple[str, str, str]]
@@ -69,6 +80,8 @@ class Command:
     decide: Callable[[Any], Sequence[Mapping[str, Any]] | Rejected]
     taken: bool = False
     founds: bool = False
+    departments: frozenset[str] | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +97,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A stream as it stands before a command."""
+    """A stream as it stands before a command.
+
+    ``department`` is the one that its first event names: it never moves to another.
+    """
 
     stream_type: str
     tenant_id: str
     version: int
     recorded_at: datetime | None
+    department: str | None = None
 
     def after_one(self, now: datetime) -> "Standing":
         """With one event more, numbered as the ledger will number it."""
@@ -114,15 +131,15 @@ def decide(
 def result(
     command: Command, verdict: Verdict, last: Mapping[str, Any] | None, held: Held, *,
     offset: int, now: datetime,
-) -> Append:  # fmt: skip
-    """The row that says what became of it; ``last`` is the last of its events, as numbered."""
+) -> Put:  # fmt: skip
+    """The row that says what became of it; ``last`` is the last of its events, as numbered.
+
+    It replaces that of a failure, when a dead letter is retried, and no other: the row policy
+    holds that.
+    """
     rejected = verdict.rejected
     row = {
-        "tenant_id": command.tenant_id,
-        "command_id": command.command_id,
-        "command_type": command.command_type,
-        "stream_type": command.stream_type,
-        "stream_id": command.stream_id,
+        **_of(command, held, offset, now),
         "outcome": "rejected" if rejected else "accepted",
         "rule": rejected.rule if rejected else None,
         "said": rejected.said if rejected else None,
@@ -130,11 +147,39 @@ def result(
         "events": len(verdict.events),
         "event_partition": last["partition"] if last else None,
         "event_seq": last["partition_seq"] if last else None,
+    }
+    return Put(command_results, row)
+
+
+def failure(
+    asked: Named, letter: DeadLetter, held: Held, *, offset: int, now: datetime
+) -> Put:  # fmt: skip
+    """The row that says that a command is dead, and by which cause."""
+    row = {
+        **_of(asked, held, offset, now),
+        "outcome": "failed",
+        "rule": letter.cause,
+        "said": f"it became a dead letter: {letter.reason}",
+        "version": 0,
+        "events": 0,
+        "event_partition": None,
+        "event_seq": None,
+    }
+    return Put(command_results, row)
+
+
+def _of(asked: Named, held: Held, offset: int, now: datetime) -> dict[str, Any]:
+    """What every result says of its command, and where that came."""
+    return {
+        "tenant_id": asked.tenant_id,
+        "command_id": asked.command_id,
+        "command_type": asked.command_type,
+        "stream_type": asked.stream_type,
+        "stream_id": asked.stream_id,
         "recorded_at": now,
         "partition": held.partition,
         "partition_seq": offset + 1,
     }
-    return Append(command_results, row)
 
 
 def _decide(
@@ -169,6 +214,8 @@ def _decide(
     except Exception as error:  # a fault of ours stops this command, not its partition
         return Verdict(version=before.version, failed=error)
     if answer:
+        if ours is None:
+            after = replace(after, department=answer[0]["data"].get(DEPARTMENT))
         standing[command.stream_id], states[command.stream_id] = after, state
         far.discard(command.stream_id)
     return Verdict(version=after.version, events=answer, snapshots=kept)
@@ -186,6 +233,9 @@ def _rejected(
     founding = command.founds and stream is None and not command.taken
     if not command.creates and ours is None and not founding:
         return Rejected(rule="not_found", said=f"there is no such stream: {command.stream_type}")
+    if not _permitted(command, standing):
+        said = "its issuer may not ask it, or not in this department"
+        return Rejected(rule=NOT_PERMITTED, said=said)
     version = ours.version if ours else 0
     if command.expected_version is not None and command.expected_version != version:
         return Rejected(rule="conflict", said=f"the stream stands at version: {version}")
@@ -196,6 +246,17 @@ def _rejected(
             rule = f"unknown_reference: {field}"
             return Rejected(rule=rule, said=f"there is no such {stream_type}: {field}")
     return None
+
+
+def _permitted(command: Command, standing: Mapping[str, Standing]) -> bool:
+    """Whether its issuer may ask it, in the department that it is about."""
+    if command.departments is None:
+        return True
+    owner = None if command.owner is None else standing.get(command.owner)
+    if owner is None or owner.tenant_id != command.tenant_id:
+        return False
+    itself = owner.stream_type == "department"
+    return (command.owner if itself else owner.department) in command.departments
 
 
 def _is_of(stream: Standing, command: Command) -> bool:
@@ -223,12 +284,16 @@ def _standing(connection: Connection[Row], commands: Sequence[Command]) -> dict[
     ids = {command.stream_id for command in commands}
     ids.update(each for command in commands for _, _, each in command.references)
     rows = connection.execute(_STANDING, (sorted(ids),)).fetchall()
+    owners = {command.owner for command in commands if command.departments is not None} - {None}
+    owned = connection.execute(_OWNED, (DEPARTMENT, list(owners))).fetchall() if owners else []
+    departments = {row["stream_id"]: row["department"] for row in owned}
     return {
         row["stream_id"]: Standing(
-            row["stream_type"], row["tenant_id"], row["version"], row["recorded_at"]
+            row["stream_type"], row["tenant_id"], row["version"], row["recorded_at"],
+            departments.get(row["stream_id"]),
         )
         for row in rows
-    }
+    }  # fmt: skip
 
 
 def _load(
@@ -297,6 +362,10 @@ def _folded(folding: Folding, rows: Sequence[Row], begun: tuple[int, Any], versi
 _STANDING = """
 SELECT stream_id, stream_type, tenant_id, version, recorded_at FROM streams
 WHERE stream_id = ANY(%s::uuid[])
+"""
+_OWNED = """
+SELECT stream_id, data ->> %s AS department FROM events
+WHERE stream_id = ANY(%s::uuid[]) AND event_version = 1
 """
 _SNAPSHOTS = """
 SELECT newest.* FROM unnest(%s::uuid[], %s::int[]) AS wanted (stream_id, state_version)

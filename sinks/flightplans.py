@@ -12,7 +12,7 @@ from uuid import UUID
 
 from psycopg.sql import SQL, Composed
 
-from sinks.pages import LIMIT_MAX, Order, Page, page
+from sinks.pages import Order, Page, page
 from sinks.queries import Snapshot
 
 TABLE = "flightplan_read_models"
@@ -46,12 +46,6 @@ def flightplan(connection: Snapshot, flightplan_id: UUID) -> Flightplan | None:
     """One plan; None where there is none."""
     found = _page(connection, [SQL("id = %(id)s")], {"id": flightplan_id}, 1, None)
     return found.rows[0] if found.rows else None
-
-
-def of_admission(connection: Snapshot, admission: UUID) -> tuple[Flightplan, ...]:
-    """The admission's plan; several where visits that each had one were joined, the newest last."""
-    found = _page(connection, [SQL(_OF_ADMISSION)], {"admission": admission}, LIMIT_MAX, None)
-    return tuple(sorted(found.rows, key=lambda each: (each.created_at, each.id)))
 
 
 def flightplans(

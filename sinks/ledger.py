@@ -140,7 +140,7 @@ def _transact(
             )
             for partition in numbered.heads:
                 connection.execute("SELECT pg_notify('wardtrail_events', %s)", (str(partition),))
-            if any(entry.verdict is not None for entry in new):
+            if any(entry.verdict or entry.asked for entry in new):
                 connection.execute("NOTIFY wardtrail_commands")
             hit("ledger: moved")
         hit("ledger: committed")
@@ -313,7 +313,7 @@ def _dead(entry: Entry, letter: DeadLetter) -> Entry:
     if command is not None and makes and letter.reason == _TAKEN:
         return replace(entry, command=replace(command, taken=True))
     message = entry.message and {**entry.message, "outcome": "dead", "reason": letter.reason}
-    return Entry(offset=entry.offset, message=message, letter=letter)
+    return Entry(offset=entry.offset, message=message, letter=letter, asked=command or entry.asked)
 
 
 _KNOWN = """

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas import sealing
 from sinks import accounts, aggregates, aliases, joins, subscriptions
-from sinks.aggregates import Command, Verdict
+from sinks.aggregates import Command, Named, Verdict
 from sinks.changes import Append, Change, Put
 from sinks.dead_letters import DeadLetter
 from sinks.subscriptions import Held
@@ -25,7 +25,7 @@ class Entry:
     ``events`` are rows of ``events`` that lack only their numbers and ``recorded_at``, in
     order; ``visits`` are those whose accounts it told; ``letter`` says why it is dead. ``keys``
     are the tenant's, where what is told again is to be sealed again. A ``command`` gets its
-    ``verdict``, and events by it, in the transaction.
+    ``verdict``, and events by it, in the transaction; ``asked`` is the one that a dead record was.
     """
 
     offset: int
@@ -38,6 +38,7 @@ class Entry:
     keys: sealing.Keys | None = None
     command: Command | None = None
     verdict: Verdict | None = None
+    asked: Named | None = None
 
     def known_as(self) -> tuple[str, str, str] | None:
         """Tenant, feed and message id, by which the same message is known again."""
@@ -139,6 +140,10 @@ def number(
                 aggregates.result(
                     entry.command, entry.verdict, row, held, offset=entry.offset, now=now
                 )
+            )
+        if entry.asked is not None and entry.letter is not None:
+            done.changes.append(
+                aggregates.failure(entry.asked, entry.letter, held, offset=entry.offset, now=now)
             )
     for stream, event in touched.items():
         state = current[stream]

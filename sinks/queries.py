@@ -132,12 +132,16 @@ class Letter:
 
 @contextmanager
 def as_tenant(url: str, tenant_id: UUID) -> Iterator[Snapshot]:
-    """One snapshot as ``wt_app``, read only, that shows one tenant's rows.
+    """One snapshot as ``wt_app``, read only, that shows one tenant's rows, of all departments.
 
     Raises :class:`~sinks.database.DatabaseAway`, :class:`NotMigrated`.
     """
     with _snapshot(url, name="reader") as connection:
-        connection.execute("SELECT set_config('wt.tenant', %s, true)", (str(tenant_id),))
+        connection.execute(
+            "SELECT set_config('wt.tenant', %s, true),"
+            " set_config('wt.all_departments', 'on', true)",
+            (str(tenant_id),),
+        )
         yield connection
 
 

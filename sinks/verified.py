@@ -1,7 +1,7 @@
 """Questions to verification: the outcomes of tasks, and those that changed since.
 
-Each is asked on a snapshot that shows one tenant's rows, and of tasks those of the reader's
-departments (:class:`~sinks.reading.Readers`): an outcome is shown to who may see its task.
+Each is asked on a snapshot that shows one tenant's rows, and of outcomes those of tasks that the
+reader may see (:class:`~sinks.reading.Readers`): the row policies say so.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -82,7 +82,7 @@ def verifications(
         "status": status, "patient": patient, "limit": limit + 1,
         "after": None if cursor is None else _read(cursor),
     }  # fmt: skip
-    found = connection.execute(SQL(_PAGE).format(columns=_COLUMNS, shown=_SHOWN), asked).fetchall()
+    found = connection.execute(SQL(_PAGE).format(columns=_COLUMNS), asked).fetchall()
     more, rows = len(found) > limit, found[:limit]
     return Page(
         rows=tuple(Verification(**row) for row in rows),
@@ -92,9 +92,7 @@ def verifications(
 
 def verification(connection: Snapshot, task_id: UUID) -> Verification | None:
     """The outcome of one task; None where there is none, or none that this reader may see."""
-    row = connection.execute(
-        SQL(_ONE).format(columns=_COLUMNS, shown=_SHOWN), (task_id,)
-    ).fetchone()
+    row = connection.execute(SQL(_ONE).format(columns=_COLUMNS), (task_id,)).fetchone()
     return None if row is None else Verification(**row)
 
 
@@ -113,7 +111,7 @@ def changes_since(
     more, rows = len(found) > limit, found[:limit]
     reached = {**positions, **{row["partition"]: row["partition_seq"] for row in rows}}
     ids = sorted({row["task_id"] for row in rows} | set(beside))
-    shown = connection.execute(SQL(_MANY).format(columns=_COLUMNS, shown=_SHOWN), (ids,)).fetchall()
+    shown = connection.execute(SQL(_MANY).format(columns=_COLUMNS), (ids,)).fetchall()
     return Changed(
         verifications=tuple(Verification(**row) for row in shown), positions=reached, more=more
     )
@@ -140,26 +138,17 @@ def _read(cursor: str) -> UUID:
 
 
 _COLUMNS = SQL(", ").join(Identifier(each.name) for each in fields(Verification))
-# An outcome has no department of its own: the row policy of its task says who sees it.
-_SHOWN = SQL("""(
-    current_setting('wt.all_departments', true) = 'on'
-    OR EXISTS (SELECT FROM tasks WHERE tasks.id = emr_verifications.task_id)
-)""")
 _PAGE = """
 SELECT {columns} FROM emr_verifications
-WHERE {shown}
-  AND (%(after)s::uuid IS NULL OR task_id > %(after)s::uuid)
+WHERE (%(after)s::uuid IS NULL OR task_id > %(after)s::uuid)
   AND (%(status)s::text IS NULL OR status::text = %(status)s::text)
   AND (%(patient)s::uuid IS NULL
        OR patient_id = ANY (ARRAY(SELECT same_patients(%(patient)s::uuid))))
 ORDER BY task_id
 LIMIT %(limit)s
 """
-_ONE = "SELECT {columns} FROM emr_verifications WHERE {shown} AND task_id = %s"
-_MANY = """
-SELECT {columns} FROM emr_verifications
-WHERE {shown} AND task_id = ANY (%s::uuid[]) ORDER BY task_id
-"""
+_ONE = "SELECT {columns} FROM emr_verifications WHERE task_id = %s"
+_MANY = "SELECT {columns} FROM emr_verifications WHERE task_id = ANY (%s::uuid[]) ORDER BY task_id"
 _CHANGED = """
 SELECT told.partition, told.partition_seq, told.task_id
 FROM verification_results AS told

@@ -8,9 +8,9 @@ from typing import Any
 import fastavro
 import pytest
 
-from schemas.commands import NAMESPACE, TYPES, CommandType
+from schemas.commands import NAMESPACE, TYPES, CommandType, Scope
 from streams.ledger.commands import fields
-from streams.ledger.commands.aggregate import Asked, Happened, Rejection
+from streams.ledger.commands.aggregate import FOUND, Asked, Happened, Rejection
 from tests.streams.ledger.commands.test_flightplans import active, draft
 from tests.streams.ledger.commands.working import NOW, NURSE, PATIENT, TENANT, named
 
@@ -24,6 +24,7 @@ def shown() -> dict[str, Any]:
     """The guide's Python, run with what its modules import."""
     names = {
         "CommandType": CommandType, "Rejection": Rejection, "Happened": Happened, "fields": fields,
+        "Scope": Scope, "FOUND": FOUND,
     }  # fmt: skip
     exec("\n".join(re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)), names)
     return names
@@ -49,7 +50,8 @@ def test_the_guides_contract_is_the_record_that_its_type_names(shown):
 
 
 def test_the_guides_decision_refuses_and_accepts(shown):
-    assert shown["hold"](None, asked(None)).rule == "unknown"
+    with pytest.raises(AssertionError, match=FOUND):
+        shown["hold"](None, asked(None))
     assert shown["hold"](draft().state, asked(None)).rule == "not_active"
     assert shown["hold"](active().state, asked(" ")).rule == "text_invalid"
     (held,) = shown["hold"](active().state, asked("Fever"))

@@ -1,4 +1,4 @@
-"""Who may command and see what belongs to a department."""
+"""Outcomes are shown by department; commands that fail have a result."""
 
 from migrations.frozen import run
 
@@ -11,4 +11,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Nothing to undo yet."""
+    run(__file__, ".down.sql")

@@ -142,6 +142,8 @@ def _tell(answer: Answer, command_id: uuid.UUID, *, quiet: bool) -> None:
     elif answer.status == 200:
         _echo(f"accepted: version {said['version']}, at {said['position'] or 'no position'}",
               quiet=quiet)  # fmt: skip
+    elif answer.status == 500 and "rule" in said:
+        raise Failed(f"failed: {shown.safe(said['detail'])}", shown.safe(said.get("hint", "")))
     elif "rule" in said:
         raise Failed(
             f"refused by {said['rule']}: {shown.safe(said['detail'])}; "

@@ -1,4 +1,4 @@
-"""What became of commands (007)."""
+"""What became of commands (007, 013)."""
 
 from sqlalchemy import (
     BigInteger,
@@ -26,9 +26,11 @@ command_results = Table(
     Column("stream_type", String(100), nullable=False),
     Column("stream_id", Uuid, nullable=False),
     Column("outcome", String(10), nullable=False),
-    Column("rule", Text, comment="a code; which rule refused it"),
-    Column("said", Text, comment="the rule in words; never a patient's data"),
-    Column("version", Integer, nullable=False, comment="of the stream, after the command"),
+    Column("rule", Text, comment="a code; which rule refused it, or why it failed"),
+    Column("said", Text, comment="that in words; never a patient's data"),
+    Column(
+        "version", Integer, nullable=False, comment="of the stream, after the command; 0: it failed"
+    ),
     Column("events", SmallInteger, nullable=False, comment="how many it became"),
     Column("event_partition", SmallInteger, comment="of its last event, to read one's write"),
     Column("event_seq", BigInteger, comment="of its last event, to read one's write"),
@@ -37,9 +39,9 @@ command_results = Table(
     Column("partition_seq", BigInteger, nullable=False, comment="the inbound offset, from one"),
     PrimaryKeyConstraint("tenant_id", "command_id"),
     UniqueConstraint("partition", "partition_seq", name="idx_command_results_partition"),
-    CheckConstraint("outcome IN ('accepted', 'rejected')", name="outcome"),
+    CheckConstraint("outcome IN ('accepted', 'rejected', 'failed')", name="outcome"),
     CheckConstraint(
-        "(outcome = 'rejected') = (rule IS NOT NULL AND said IS NOT NULL)", name="rejected_by_rule"
+        "(outcome <> 'accepted') = (rule IS NOT NULL AND said IS NOT NULL)", name="explained"
     ),
     CheckConstraint(
         "(events > 0) = (event_partition IS NOT NULL AND event_seq IS NOT NULL)", name="placed"

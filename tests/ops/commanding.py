@@ -22,6 +22,7 @@ from schemas.codec import Codec, Ids
 from schemas.sealing import Key, Keys, Scope
 from schemas.topics import COMMANDS
 from sinks.commands import Result
+from sinks.reading import ALL
 
 TENANT = UUID(int=1)
 USER = UUID(int=77)
@@ -33,6 +34,15 @@ CODEC = Codec(Ids.in_order())
 HOLDERS = {
     "user": AccessKey(name="user", tenant_id=TENANT, digest=ring._digest("user"), user_id=USER),
     "nobody": AccessKey(name="nobody", tenant_id=TENANT, digest=ring._digest("nobody")),
+    "ward": AccessKey(
+        name="ward",
+        tenant_id=TENANT,
+        digest=ring._digest("ward"),
+        departments=frozenset({UUID(int=3)}),
+    ),
+    "every": AccessKey(
+        name="every", tenant_id=TENANT, digest=ring._digest("every"), departments=ALL
+    ),
 }
 
 

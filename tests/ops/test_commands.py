@@ -73,6 +73,7 @@ def test_a_command_is_taken_when_the_log_holds_it_sealed(port) -> None:
         "schema_version": 1, "tenant_id": str(TENANT), "stream_type": "department",
         "stream_id": str(STREAM), "expected_version": 4, "issued_by": str(USER),
         "correlation_id": str(UUID(int=9)), "trace": f"00-{'a' * 32}-{'b' * 16}-01",
+        "departments": [],
     }  # fmt: skip
     assert b"Ward" not in record["data"]
     assert port.log.data()["name"] == "Ward \u00fc"
@@ -108,7 +109,8 @@ def test_who_waits_in_vain_is_told_that_it_is_pending(port) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "status"), [("conflict", 409), ("exists", 422), ("unknown_reference: shift_id", 422)]
+    ("rule", "status"),
+    [("conflict", 409), ("not_permitted", 403), ("exists", 422), ("unknown_reference: a", 422)],
 )
 def test_a_refusal_says_its_rule_and_the_version(port, rule, status) -> None:
     port.log.then = lambda record: port.results.decide(record, rule=rule, version=7)
@@ -118,6 +120,25 @@ def test_a_refusal_says_its_rule_and_the_version(port, rule, status) -> None:
     assert (found["rule"], found["version"], found["detail"]) == (rule, 7, "a rule refused it")
     assert (found["outcome"], found["position"]) == ("rejected", None)
     assert "Wardtrail-Position" not in said.headers
+
+
+def test_a_command_that_failed_is_no_success_and_says_why(port) -> None:
+    port.log.then = lambda record: port.results.decide(
+        record, outcome="failed", rule="decide_failed", version=0, said="it became a dead letter"
+    )
+    said = port.post(command(), Prefer="wait=5")
+    conforms(said)
+    found = problem(said, 500)
+    assert (found["outcome"], found["rule"]) == ("failed", "decide_failed")
+    assert found["detail"] == "it became a dead letter"
+    assert "retry" in found["hint"]
+
+
+def test_a_command_says_in_which_departments_its_issuer_may_ask(port) -> None:
+    for token in ("user", "ward", "every"):
+        port.post(command(), token=token)
+    listed = [record["departments"] for _, _, record, _ in port.log.held]
+    assert listed == [[], [str(UUID(int=3))], None]
 
 
 def test_nothing_is_waited_for_that_can_not_come(port, monkeypatch) -> None:

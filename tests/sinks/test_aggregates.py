@@ -191,7 +191,7 @@ def test_a_decision_that_raises_is_that_commands_dead_letter_and_no_others(store
         raise ZeroDivisionError("CANARY")
 
     ask(store, held, asked(1, creates=True), asked(2, decide=fails), asked(3))
-    assert outcomes(store) == ["accepted", "accepted"]
+    assert outcomes(store) == ["accepted", "decide_failed", "accepted"]
     [letter] = store.rows("SELECT * FROM dead_letters")
     assert (letter["stage"], letter["cause"], letter["offset"]) == ("decide", "decide_failed", 1)
     assert letter["reason"] == "decide raised: ZeroDivisionError"
@@ -207,7 +207,7 @@ def test_a_stream_that_cannot_be_folded_fails_its_own_commands_and_no_others(sto
         "UPDATE events SET data = '{\"unreadable\": true}' WHERE stream_id = %s", stream_id(0)
     )
     ask(store, held, asked(3), asked(4, stream=1), asked(5))
-    assert outcomes(store) == ["accepted"] * 3
+    assert outcomes(store) == ["accepted"] * 2 + ["decide_failed", "accepted", "decide_failed"]
     assert counts(store, "ledger") == {"applied": 3, "dead": 2}
 
 
@@ -229,9 +229,117 @@ def test_a_refused_row_is_one_commands_dead_letter(store):
         return [{**each, "occurred_text": "\0"} for each in asked(2).decide(None)]
 
     ask(store, held, asked(1, creates=True), asked(2, decide=nul), asked(3))
-    assert outcomes(store) == ["accepted", "accepted"]
+    assert outcomes(store) == ["accepted", "refused", "accepted"]
     assert counts(store, "ledger") == {"applied": 2, "dead": 1}
     check(store)
+
+
+def test_a_dead_command_has_a_result_that_says_that_it_failed_and_why(store):
+    held = reach(store)
+
+    def fails(_):
+        raise ZeroDivisionError("CANARY")
+
+    ask(store, held, asked(1, creates=True), asked(2, decide=fails))
+    row = results(store)[1]
+    assert (row["outcome"], row["rule"], row["version"]) == ("failed", "decide_failed", 0)
+    assert row["said"] == "it became a dead letter: decide raised: ZeroDivisionError"
+    assert (row["events"], row["event_partition"], row["event_seq"]) == (0, None, None)
+    ask(store, held, asked(2))
+    assert results(store)[1] == row, "it is known, and not decided again"
+    assert counts(store, "ledger") == {"applied": 1, "dead": 1, "duplicate": 1}
+
+
+def test_what_becomes_of_a_dead_command_when_it_is_retried_replaces_its_failure(store):
+    held = reach(store)
+
+    def fails(_):
+        raise ZeroDivisionError("CANARY")
+
+    ask(store, held, asked(1, creates=True), asked(2, decide=fails))
+    store.run("DELETE FROM messages WHERE outcome = 'dead'")  # as whoever retries it
+    ask(store, held, asked(2))
+    assert outcomes(store) == ["accepted", "accepted"]
+    assert results(store)[1]["version"] == 2
+
+
+def told_of(store, stream, department):
+    """Have a stream of the counters belong to a department."""
+    store.run(
+        "UPDATE events SET data = data || jsonb_build_object('department_id', %s::text)"
+        " WHERE stream_id = %s AND event_version = 1", department, stream_id(stream),
+    )  # fmt: skip
+
+
+def are_departments(store, *streams):
+    store.run(
+        "UPDATE streams SET stream_type = 'department' WHERE stream_id = ANY(%s::uuid[])",
+        list(streams),
+    )
+
+
+def test_who_may_ask_in_some_departments_asks_of_their_streams_alone(store):
+    held, ward, icu = reach(store), stream_id(7), stream_id(8)
+    of_ward = {"departments": frozenset({ward})}
+    ask(store, held, asked(1, creates=True), asked(2, stream=1, creates=True),
+        asked(3, stream=7, stream_type="department", creates=True),
+        asked(4, stream=8, stream_type="department", creates=True))  # fmt: skip
+    are_departments(store, ward, icu)
+    told_of(store, 0, ward)
+    told_of(store, 1, icu)
+    ask(
+        store, held,
+        asked(10, owner=stream_id(0), **of_ward),
+        asked(11, stream=1, owner=stream_id(1), **of_ward),
+        asked(12, stream=1, owner=stream_id(1), departments=frozenset({ward, icu})),
+        asked(13, stream=1, owner=stream_id(1), departments=frozenset()),
+        asked(14, owner=None, **of_ward),
+        asked(15, stream=2, owner=ward, creates=True, references=[("d", "department", ward)],
+              **of_ward),
+        asked(16, stream=3, owner=icu, creates=True, references=[("d", "department", icu)],
+              **of_ward),
+        asked(17, stream=9, owner=stream_id(9), **of_ward),
+        asked(18, stream=1, owner=stream_id(1), expected_version=9, **of_ward),
+        asked(19, owner=None),
+    )  # fmt: skip
+    no = "not_permitted"
+    assert outcomes(store)[4:] == [
+        "accepted", no, "accepted", no, no, "accepted", no, "not_found", no, "accepted",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_stream_belongs_to_the_department_of_its_first_event_from_the_start(store, together):
+    held, ward = reach(store), stream_id(7)
+    of_ward = {"owner": stream_id(0), "departments": frozenset({ward})}
+
+    def founds(department):
+        def decide(_):
+            return [
+                {**each, "data": {**each["data"], "department_id": department}}
+                for each in asked(1).decide(None)
+            ]
+
+        return decide
+
+    first = asked(1, creates=True, decide=founds(ward))
+    moves = asked(2, decide=lambda _: [
+        {**each, "event_id": command_id(99), "message_id": command_id(2),
+         "data": {"amount": 1, "department_id": stream_id(8)}} for each in asked(2).decide(None)
+    ])  # fmt: skip
+    batches = [(first, moves, asked(3, **of_ward))]
+    for batch in batches if together else [(each,) for each in batches[0]]:
+        ask(store, held, *batch)
+    assert outcomes(store) == ["accepted"] * 3
+
+
+def test_a_department_of_another_tenant_permits_nothing(store):
+    held, ward = reach(store), stream_id(7)
+    ask(store, held, asked(1, creates=True),
+        asked(2, stream=7, stream_type="department", creates=True, tenant=THEIRS))  # fmt: skip
+    are_departments(store, ward)
+    ask(store, held, asked(3, owner=ward, departments=frozenset({ward})))
+    assert outcomes(store)[2:] == ["not_permitted"]
 
 
 def test_a_command_may_be_accepted_and_change_nothing(store):

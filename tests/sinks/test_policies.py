@@ -1,5 +1,7 @@
 """A tenant sees its own: roles, grants and row policies, attacked over every relation there is."""
 
+import uuid
+
 import psycopg
 import pytest
 from sqlalchemy import Enum
@@ -30,9 +32,14 @@ WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
 UNGUARDED = f"""
 SELECT relname FROM ({TENANT_RELATIONS}) AS relation JOIN pg_class USING (relname)
 WHERE NOT (relrowsecurity AND relforcerowsecurity)
-   OR ARRAY(SELECT policyname::text FROM pg_policies WHERE tablename = relname ORDER BY 1)
+   OR ARRAY(SELECT policyname::text FROM pg_policies
+            WHERE tablename = relname AND permissive = 'PERMISSIVE' ORDER BY 1)
       <> ARRAY['app', 'worker']
 """
+FAIL = """
+UPDATE command_results SET outcome = 'failed', rule = 'r', said = 's', events = 0,
+    event_partition = NULL, event_seq = NULL
+"""  # what is decided can't be changed
 READABLE = """
 SELECT relname FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'm', 'p')
@@ -48,7 +55,6 @@ NEVER_UPDATED = {
     "patient_merges": "kind = 'undo'",
     "admission_aliases": "recorded_at = now()",
     "visit_accounts": "recorded_at = now()",
-    "command_results": "version = 0",
     "verification_results": "revision = 0",
 }
 TABLES = [table.name for table in TENANT_TABLES]
@@ -213,6 +219,7 @@ def test_a_worker_inserts_no_row_of_a_tenant_it_did_not_name(store):
 
 
 def test_a_worker_updates_no_row_of_a_tenant_it_did_not_name(filled):
+    filled.run(FAIL)
     for table in TENANT_TABLES:
         if table.name in NEVER_UPDATED:
             continue  # no update at all, as shown below
@@ -287,6 +294,50 @@ def test_what_was_told_is_never_changed_or_deleted_by_a_worker(filled, table):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
             connection.rollback()
+
+
+def test_what_a_command_became_stands_unless_it_failed(filled):
+    filled.run(f"{FAIL} WHERE tenant_id = %s", OURS)
+    with filled.database.connection() as connection:
+        for_tenants(connection, [OURS, THEIRS])
+        changed = connection.execute(
+            "UPDATE command_results SET outcome = 'accepted', rule = NULL, said = NULL"
+            " RETURNING tenant_id"
+        ).fetchall()
+        assert {row["tenant_id"] for row in changed} == {OURS}
+        connection.commit()
+        for_tenants(connection, [OURS, THEIRS])
+        assert connection.execute("UPDATE command_results SET version = 9").rowcount == 0
+        for statement in ("DELETE FROM command_results", "TRUNCATE command_results"):
+            connection.commit()
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+            connection.rollback()
+
+
+OF_TASKS = ("verification_tasks", "verification_decisions", "emr_verifications",
+            "verification_results")  # fmt: skip
+
+
+@pytest.mark.parametrize("table", OF_TASKS)
+def test_what_is_known_of_a_task_is_shown_to_who_may_see_the_task(filled, table):
+    shown = {}
+    [ours] = filled.rows("SELECT id, department_id FROM tasks WHERE tenant_id = %s", OURS)
+    filled.run(f"UPDATE {table} SET task_id = %s WHERE tenant_id = %s", ours["id"], OURS)
+    asked = {
+        "none": ("", ""), "its own": (str(ours["department_id"]), ""),
+        "another": (str(uuid.uuid4()), ""), "all": ("", "on"),
+    }  # fmt: skip
+    for name, (department, every) in asked.items():
+        with psycopg.connect(filled.app) as connection:
+            connection.execute(
+                "SELECT set_config('wt.tenant', %s, false),"
+                " set_config('wt.departments', %s, false),"
+                " set_config('wt.all_departments', %s, false)",
+                (OURS, f"{{{department}}}", every),
+            )
+            shown[name] = len(connection.execute(f"SELECT FROM {table}").fetchall())
+    assert shown == {"none": 0, "its own": 1, "another": 0, "all": 1}
 
 
 @pytest.mark.parametrize("role", ["worker", "app"])

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 S = TypeVar("S")
+# What the ledger holds before it asks an aggregate: said by assert where one relies on it.
+FOUNDED = "the ledger refuses to create what is there"
+FOUND = "the ledger refuses what is asked of something that isn't there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

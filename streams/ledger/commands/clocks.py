@@ -70,14 +70,6 @@ class Hlc:
             return Hlc(now, 0, self.node)
         return self._after(self.micros, self.counter)
 
-    def received(self, other: "Hlc", now: int) -> "Hlc":
-        """The time after this node heard of ``other``: later than both, not before ``now``."""
-        latest = max(now, self.micros, other.micros)
-        if latest == now and now > max(self.micros, other.micros):
-            return Hlc(now, 0, self.node)
-        ties = [one.counter for one in (self, other) if one.micros == latest]
-        return self._after(latest, max(ties))
-
     def _after(self, micros: int, counter: int) -> "Hlc":
         if counter < TIE_MAX:
             return Hlc(micros, counter + 1, self.node)

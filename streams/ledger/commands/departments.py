@@ -5,7 +5,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from streams.ledger.commands import fields
-from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
+from streams.ledger.commands.aggregate import (
+    FOUND,
+    FOUNDED,
+    Aggregate,
+    Asked,
+    Happened,
+    Rejection,
+    Told,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +42,7 @@ def decide(state: Department | None, asked: Asked) -> list[Happened] | Rejection
     """
     data = asked.data
     if asked.command_type == "department.create":
-        if state is not None:
-            return Rejection(rule="exists", said="there is such a department already")
+        assert state is None, FOUNDED
         return _content(data) or [
             Happened(
                 event_type="department.created",
@@ -43,8 +50,7 @@ def decide(state: Department | None, asked: Asked) -> list[Happened] | Rejection
                 clear={"name": data["name"]},
             )
         ]
-    if state is None:
-        return Rejection(rule="unknown", said="there is no such department")
+    assert state is not None, FOUND
     if asked.command_type == "department.deactivate":
         if not state.is_active:
             return Rejection(rule="not_active", said="the department is deactivated already")

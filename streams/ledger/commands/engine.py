@@ -10,7 +10,7 @@ import orjson
 from schemas import events, formed, identity, sealing
 from schemas.clock import EPOCH, instant, micros
 from schemas.codec import Codec
-from schemas.commands import CommandType
+from schemas.commands import CommandType, Scope
 from schemas.events import EventType
 from schemas.sealing import Keys
 from sinks import aggregates
@@ -76,6 +76,7 @@ class Engine:
             stream_id=asked.stream_id, expected_version=record["expected_version"],
             creates=declared.creates, founds=declared.founds, references=references, near=near,
             folding=self.folding(aggregate, UUID(asked.stream_id), keys), decide=decide,
+            departments=_permitted(record, declared), owner=_owner(record, data, declared),
         )  # fmt: skip
 
     def folding(self, aggregate: Aggregate[Any], stream_id: UUID, keys: Keys) -> Folding:
@@ -180,6 +181,19 @@ def _clear(row: Row, opens: frozenset[str], stream_id: UUID, keys: Keys) -> dict
         )
         for name in opens & sealed.keys()
     }
+
+
+def _permitted(record: Row, declared: CommandType) -> frozenset[str] | None:
+    """The departments in which the issuer may ask this; None: in all."""
+    listed = record["departments"]
+    return None if listed is None or declared.scope is Scope.TENANT else frozenset(listed)
+
+
+def _owner(record: Row, data: Mapping[str, Any], declared: CommandType) -> str | None:
+    """The stream whose department the command is about; None where it is about all."""
+    if declared.scope is Scope.EVERY:
+        return None
+    return str(data[declared.owner] if declared.owner else record["stream_id"])
 
 
 def _named(value: str | Sequence[str] | None) -> Sequence[str]:

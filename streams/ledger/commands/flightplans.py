@@ -11,7 +11,15 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID, uuid5
 
 from streams.ledger.commands import fields
-from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
+from streams.ledger.commands.aggregate import (
+    FOUND,
+    FOUNDED,
+    Aggregate,
+    Asked,
+    Happened,
+    Rejection,
+    Told,
+)
 
 STREAMS = UUID("0c0a6f3e-6f0e-5b8e-9b60-0f5f6f3a7d19")  # namespace of stream ids; never changes
 DRAFT, ACTIVE, COMPLETED = "draft", "active", "completed"
@@ -96,18 +104,16 @@ def evolve(state: Plan | None, event: Told) -> Plan:
 def decide(state: Plan | None, asked: Asked) -> Answer:
     """What a command on a plan becomes, or the rule that refuses it."""
     if asked.command_type == "flightplan.create":
-        return _create(state, asked)
-    if state is None:
-        return Rejection(rule="unknown", said="there is no such plan")
+        assert state is None, FOUNDED
+        return _create(asked)
+    assert state is not None, FOUND
     if state.status == COMPLETED:
         return Rejection(rule="completed", said="the plan is over, and changes no more")
     return _DECIDES[asked.command_type](state, asked)
 
 
-def _create(state: Plan | None, asked: Asked) -> Answer:
+def _create(asked: Asked) -> Answer:
     data, stream = asked.data, stream_of(asked.data["admission_id"])
-    if state is not None:
-        return Rejection(rule="exists", said="the admission has a plan already")
     if asked.stream_id != stream:
         return Rejection(rule="wrong_stream", said=f"that admission's plan stands in: {stream}")
     named = {} if data["title"] is None else {"title": data["title"]}

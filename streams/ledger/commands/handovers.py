@@ -28,18 +28,10 @@ def evolve(state: Shared | None, event: Told) -> Shared:
 
 def decide(state: Shared | None, asked: Asked) -> list[Happened] | Rejection:
     """What a command on a handover becomes, or the rule that refuses it."""
-    stamp = shared.stamped(state, asked)
-    if isinstance(stamp, Rejection):
-        return stamp
-    if state is None:
-        if asked.command_type != "handover.initiate":
-            return Rejection(rule="unknown", said="there is no such handover")
-        return _initiate(asked, stamp)
-    if asked.command_type == "handover.initiate":
-        return Rejection(rule="exists", said="there is such a handover already")
-    write = _WRITES[asked.command_type](asked)
-    if isinstance(write, Rejection):
-        return write
+    begun = shared.begun("handover.initiate", state, asked, _initiate, _WRITES)
+    if not isinstance(begun, shared.Begun):
+        return begun
+    state, stamp, write = begun.state, begun.stamp, begun.write
     if asked.command_type == "handover.resolve":
         write = shared.settled(state, write)
         refused = shared.unsettled(KIND, state, stamp, write)

@@ -12,6 +12,7 @@ from schemas.codec import Codec, Undecodable
 from schemas.commands import CommandType
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys
 from schemas.topics import COMMANDS
+from sinks.aggregates import Named
 from sinks.dead_letters import DeadLetter
 from sinks.numbering import Entry
 from streams import ports
@@ -65,13 +66,13 @@ class Reading:
             assert self.engine is not None, "made with the reading"
             command = self.engine.command(said, data, declared, aggregate, opened)
         except Unfit as unfit:
-            return _dead(record, said, unfit, opened)
+            return self._dead(record, said, unfit, opened)
         except (ports.Transient, ports.Broken):
             raise
         except Exception as error:  # a fault of ours stops this command, not its partition
             raised = type(error).__name__
             logger.error("reading failed at offset %d: %s", record.offset, raised)
-            return _dead(record, said, Unfit("map", "reading_failed", raised), opened)
+            return self._dead(record, said, Unfit("map", "reading_failed", raised), opened)
         message = _message(said, declared.name, said[FIELD])
         return Entry(
             offset=record.offset, key=record.key, value=record.value,
@@ -125,6 +126,42 @@ class Reading:
             raise Unfit("decode", "undecodable", f"data: {flaw}")
         return data, keys
 
+    def _dead(
+        self,
+        record: ports.Record,
+        said: Mapping[str, Any] | None,
+        unfit: Unfit,
+        opened: Keys | None,
+    ) -> Entry:
+        """The entry of what becomes nothing; one that couldn't be opened is in the letter alone."""
+        message = None
+        if said is not None:
+            message = {
+                **_message(said, "?", said[FIELD] if opened else b""),
+                "outcome": "dead", "reason": unfit.reason,
+            }  # fmt: skip
+        letter = DeadLetter(
+            offset=record.offset, key=record.key, value=record.value,
+            stage=unfit.stage, cause=unfit.cause, reason=unfit.reason,
+            tenant_id=UUID(said["tenant_id"]) if said else None,
+            feed_id=UUID(message["feed_id"]) if message else None,
+            message_id=UUID(said["command_id"]) if said else None,
+        )  # fmt: skip
+        return Entry(
+            offset=record.offset, key=record.key, value=record.value, message=message,
+            letter=letter, asked=None if said is None else self._named(said),
+        )  # fmt: skip
+
+    def _named(self, said: Mapping[str, Any]) -> Named:
+        """The command that a record asked; of types that aren't ours nothing is repeated."""
+        declared = self.types.get(said["command_type"])
+        return Named(
+            tenant_id=said["tenant_id"], command_id=said["command_id"],
+            command_type=declared.name if declared else "?",
+            stream_type=declared.stream_type if declared else "?",
+            stream_id=said["stream_id"],
+        )  # fmt: skip
+
 
 def _message(said: Mapping[str, Any], kind: str, body: bytes) -> dict[str, Any]:
     """The command's row of ``messages``; what became of it is said when it's decided."""
@@ -140,25 +177,3 @@ def _message(said: Mapping[str, Any], kind: str, body: bytes) -> dict[str, Any]:
         "body_sealed": body,
         "control_hmac": None,
     }
-
-
-def _dead(
-    record: ports.Record, said: Mapping[str, Any] | None, unfit: Unfit, opened: Keys | None
-) -> Entry:
-    """The entry of what becomes nothing; what couldn't be opened is kept in the letter alone."""
-    message = None
-    if said is not None:
-        message = {
-            **_message(said, "?", said[FIELD] if opened else b""),
-            "outcome": "dead", "reason": unfit.reason,
-        }  # fmt: skip
-    letter = DeadLetter(
-        offset=record.offset, key=record.key, value=record.value,
-        stage=unfit.stage, cause=unfit.cause, reason=unfit.reason,
-        tenant_id=UUID(said["tenant_id"]) if said else None,
-        feed_id=UUID(message["feed_id"]) if message else None,
-        message_id=UUID(said["command_id"]) if said else None,
-    )  # fmt: skip
-    return Entry(
-        offset=record.offset, key=record.key, value=record.value, message=message, letter=letter
-    )

@@ -1,11 +1,11 @@
 """Things that devices edit while apart: their state, their conflicts, what a write becomes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streams.ledger.commands import clocks, registers
-from streams.ledger.commands.aggregate import Asked, Happened, Rejection, Told
+from streams.ledger.commands.aggregate import FOUND, FOUNDED, Asked, Happened, Rejection, Told
 from streams.ledger.commands.clocks import Hlc, VectorClock
 from streams.ledger.commands.registers import Registers, Stamp
 
@@ -145,6 +145,36 @@ def conflicts(known: Registers, closed: Iterable[str]) -> dict[str, list[dict[st
         kept = found.get(STATUS) or [sibling.to_json() for sibling in known[STATUS]]
         found[STATUS] = [*(edit.to_json() for edit in apart), *kept]
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A command on a thing that is there: the thing, the stamp, what it would write."""
+
+    state: Shared
+    stamp: Stamp
+    write: Write
+
+
+def begun(
+    creates: str,
+    state: Shared | None,
+    asked: Asked,
+    create: Callable[[Asked, Stamp], list[Happened] | Rejection],
+    writes: Mapping[str, Callable[[Asked], Write | Rejection]],
+) -> Begun | list[Happened] | Rejection:
+    """What a command would write, or what it becomes at once: it ``creates``, or is refused."""
+    stamp = stamped(state, asked)
+    if isinstance(stamp, Rejection):
+        return stamp
+    if asked.command_type == creates:
+        assert state is None, FOUNDED
+        return create(asked, stamp)
+    assert state is not None, FOUND
+    write = writes[asked.command_type](asked)
+    if isinstance(write, Rejection):
+        return write
+    return Begun(state=state, stamp=stamp, write=write)
 
 
 def stamped(state: Shared | None, asked: Asked) -> Stamp | Rejection:

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from streams.ledger.commands import fields
-from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
+from streams.ledger.commands.aggregate import (
+    FOUND,
+    FOUNDED,
+    Aggregate,
+    Asked,
+    Happened,
+    Rejection,
+    Told,
+)
 
 HOURS_MAX = 48  # what is longer is a roster, or a wrong date
 STAFF_MAX = 200
@@ -44,16 +52,14 @@ def decide(state: Shift | None, asked: Asked) -> list[Happened] | Rejection:
     """What a command on a shift becomes, or the rule that refuses it."""
     data = asked.data
     if asked.command_type == "shift.schedule":
-        if state is not None:
-            return Rejection(rule="exists", said="there is such a shift already")
+        assert state is None, FOUNDED
         names = ("department_id", "supervisor_id", "starts_at", "ends_at")
         said = Happened(
             event_type="shift.scheduled",
             data={name: data[name] for name in names},
         )
         return _times(data) or [said]
-    if state is None:
-        return Rejection(rule="unknown", said="there is no such shift")
+    assert state is not None, FOUND
     if state.is_cancelled:
         return Rejection(rule="not_scheduled", said="the shift is cancelled")
     if asked.command_type == "shift.cancel":

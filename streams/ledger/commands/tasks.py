@@ -41,18 +41,10 @@ def evolve(state: Shared | None, event: Told) -> Shared:
 
 def decide(state: Shared | None, asked: Asked) -> list[Happened] | Rejection:
     """What a command on a task becomes, or the rule that refuses it."""
-    stamp = shared.stamped(state, asked)
-    if isinstance(stamp, Rejection):
-        return stamp
-    if state is None:
-        if asked.command_type != "task.create":
-            return Rejection(rule="unknown", said="there is no such task")
-        return _create(asked, stamp)
-    if asked.command_type == "task.create":
-        return Rejection(rule="exists", said="there is such a task already")
-    write = _WRITES[asked.command_type](asked)
-    if isinstance(write, Rejection):
-        return write
+    begun = shared.begun("task.create", state, asked, _create, _WRITES)
+    if not isinstance(begun, shared.Begun):
+        return begun
+    state, stamp, write = begun.state, begun.stamp, begun.write
     if asked.command_type == "task.resolve":
         write = shared.settled(state, write)
         refused = shared.unsettled(KIND, state, stamp, write)

@@ -5,7 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from streams.ledger.commands import fields
-from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
+from streams.ledger.commands.aggregate import (
+    FOUND,
+    FOUNDED,
+    Aggregate,
+    Asked,
+    Happened,
+    Rejection,
+    Told,
+)
 
 DEPARTMENTS_MAX = 100  # a hospital has some dozen; who works in all is an administrator
 AUTHORITY_CHARS_MAX = 200
@@ -47,11 +55,9 @@ def decide(state: User | None, asked: Asked) -> list[Happened] | Rejection:
     An update of one who was deactivated takes them back.
     """
     if asked.command_type == "user.create":
-        if state is not None:
-            return Rejection(rule="exists", said="there is such a user already")
+        assert state is None, FOUNDED
         return _content(asked.data) or [_said(asked.data, "user.created")]
-    if state is None:
-        return Rejection(rule="unknown", said="there is no such user")
+    assert state is not None, FOUND
     return _DECISIONS[asked.command_type](state, asked.data)
 
 

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
+from streams.ledger.commands.aggregate import (
+    FOUND,
+    FOUNDED,
+    Aggregate,
+    Asked,
+    Happened,
+    Rejection,
+    Told,
+)
 from streams.verification import rules
 
 
@@ -27,13 +35,12 @@ def evolve(state: DefinedRule | None, event: Told) -> DefinedRule:  # noqa: ARG0
 
 def decide(state: DefinedRule | None, asked: Asked) -> list[Happened] | Rejection:
     """What a command on a rule becomes, or the rule that refuses it."""
-    creates = asked.command_type == "verification_rule.define"
-    if creates and state is not None:
-        return Rejection(rule="exists", said="there is such a rule already")
-    if state is None and not creates:
-        return Rejection(rule="unknown", said="there is no such rule")
-    if state is not None and state.retired:
-        return Rejection(rule="retired", said="a retired rule is changed no more")
+    if asked.command_type == "verification_rule.define":
+        assert state is None, FOUNDED
+    else:
+        assert state is not None, FOUND
+        if state.retired:
+            return Rejection(rule="retired", said="a retired rule is changed no more")
     if asked.command_type == "verification_rule.retire":
         return [Happened(event_type="verification_rule.retired", data=dict(asked.data))]
     fault = rules.invalid(asked.data)

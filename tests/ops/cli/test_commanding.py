@@ -117,6 +117,17 @@ def test_a_refusal_is_one_line_with_its_rule_and_the_version(run, port) -> None:
     )
 
 
+def test_a_failure_is_one_line_that_says_what_can_be_done(run, port) -> None:
+    port.status = 500
+    port.body = {
+        "detail": "it became a dead letter", "rule": "decide_failed", "version": 0,
+        "hint": "retry it",
+    }  # fmt: skip
+    done = run()
+    assert done.exit_code == 1
+    assert done.stderr == "wardtrail: failed: it became a dead letter (hint: retry it)\n"
+
+
 @pytest.mark.parametrize(("status", "code"), [(400, 2), (401, 1), (413, 2), (503, 1), (500, 1)])
 def test_a_problem_is_one_line_and_what_is_bad_form_is_misuse(run, port, status, code) -> None:
     port.status, port.body = status, {"detail": "it doesn't fit: /data/name", "hint": "must be"}

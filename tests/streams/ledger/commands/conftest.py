@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from schemas import commands
+from schemas import catalogue, commands
 from schemas.sealing import Root
 from sinks import ledger, tenancy
 from sinks.tenancy import Secrets
@@ -51,7 +51,7 @@ class Line:
         """A record of the topic; every field of it may be given."""
         declared = commands.TYPES[name]
         command_id = given.pop("command_id", str(uuid.UUID(int=0xC0000 + next(self.numbers))))
-        fields = counting.CONTRACTS[name]["fields"]
+        fields = catalogue.schema(declared.full_record)["fields"]
         clear = self.codec.encode(
             declared.full_record, {**{field["name"]: None for field in fields}, **data}
         )

@@ -82,15 +82,6 @@ def test_a_ticked_time_is_later_and_not_before_the_wall_clock(time, now):
     assert ticked.micros >= now
 
 
-@given(HLCS, HLCS, st.integers(0, 8))
-def test_a_received_time_is_later_than_both(own, other, now):
-    received = own.received(other, now)
-    for one in (own, other):
-        assert (received.micros, received.counter) > (one.micros, one.counter)
-    assert received.micros >= now
-    assert received.node == own.node
-
-
 def test_a_counter_at_its_end_goes_on_in_the_next_microsecond():
     assert Hlc(5, clocks.TIE_MAX, "a").tick(0) == Hlc(6, 0, "a")
 

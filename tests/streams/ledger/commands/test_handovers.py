@@ -3,6 +3,7 @@
 import pytest
 
 from streams.ledger.commands import handovers
+from streams.ledger.commands.aggregate import FOUND, FOUNDED
 from tests.streams.ledger.commands.working import PATIENT, Stream, apart, handover, named
 
 FULL = {
@@ -50,9 +51,14 @@ def test_a_handover_names_as_many_tasks_as_the_limit():
     assert handover(task_ids=[named("a")] * handovers.TASKS_MAX).told
 
 
-def test_a_handover_that_is_not_there_is_unknown_and_one_that_is_exists():
-    assert Stream("handover").ask("handover.accept") == "unknown"
-    assert handover().ask("handover.initiate", **FULL) == "exists"
+def test_nothing_is_asked_of_a_handover_that_is_not_there_nor_that_one_be_made_twice():
+    with pytest.raises(AssertionError, match=FOUND):
+        Stream("handover").ask("handover.accept")
+    with pytest.raises(AssertionError, match=FOUNDED):
+        handover().ask("handover.initiate", **FULL)
+
+
+def test_an_edit_of_nothing_and_a_blank_reason_are_refused():
     assert handover().ask("handover.edit") == "nothing_to_change"
     assert handover().ask("handover.cancel", reason=" ") == "text_invalid"
 

@@ -3,6 +3,7 @@
 import pytest
 
 from streams.ledger.commands import shifts, users
+from streams.ledger.commands.aggregate import FOUND, FOUNDED
 from tests.streams.ledger.commands.working import NOW, SECOND, Stream, named
 
 HOUR = 3_600 * SECOND
@@ -61,16 +62,19 @@ def test_a_department_without_code_or_name_is_refused(given, rule):
 
 
 @pytest.mark.parametrize("kind", ["department", "user"])
-def test_what_is_not_there_is_unknown(kind):
+def test_nothing_is_asked_of_what_is_not_there(kind):
     for command in ("update", "deactivate"):
-        assert Stream(kind).ask(f"{kind}.{command}") == "unknown"
+        with pytest.raises(AssertionError, match=FOUND):
+            Stream(kind).ask(f"{kind}.{command}")
 
 
-def test_what_is_there_exists():
-    assert department().ask("department.create", code="W2", name="Ward 2") == "exists"
+def test_what_is_there_is_not_made_again():
+    with pytest.raises(AssertionError, match=FOUNDED):
+        department().ask("department.create", code="W2", name="Ward 2")
     one = user()
     fields = {"name": "B", "email": "b@hospital.example", "role": "nurse"}
-    assert one.ask("user.create", **fields) == "exists"
+    with pytest.raises(AssertionError, match=FOUNDED):
+        one.ask("user.create", **fields)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +145,13 @@ def test_a_shift_has_as_many_people_as_the_limit_and_no_more():
     assert answers[-2:] == [["shift.assigned"], "too_many_staff"]
 
 
-def test_a_shift_that_is_not_there_is_unknown_and_one_that_is_exists():
-    assert Stream("shift").ask("shift.cancel") == "unknown"
+def test_nothing_is_asked_of_a_shift_that_is_not_there_nor_that_one_be_made_twice():
+    with pytest.raises(AssertionError, match=FOUND):
+        Stream("shift").ask("shift.cancel")
     one, _ = shift()
     fields = {
         "department_id": named("ward"), "supervisor_id": named("head"), "starts_at": NOW,
         "ends_at": NOW + HOUR,
     }  # fmt: skip
-    assert one.ask("shift.schedule", **fields) == "exists"
+    with pytest.raises(AssertionError, match=FOUNDED):
+        one.ask("shift.schedule", **fields)

@@ -3,6 +3,7 @@
 import pytest
 
 from streams.ledger.commands import clocks, fields, registers, tasks
+from streams.ledger.commands.aggregate import FOUND, FOUNDED
 from tests.streams.ledger.commands.working import (
     NOW,
     NURSE,
@@ -87,9 +88,11 @@ def test_what_is_open_can_be_cancelled_with_a_sealed_reason(before):
     assert set(one.told[-1]["sealed"]) == {"reason"}
 
 
-def test_a_task_that_is_not_there_is_unknown_and_one_that_is_exists():
-    assert Stream("task").ask("task.start") == "unknown"
-    assert task().ask("task.create", **FULL) == "exists"
+def test_nothing_is_asked_of_a_task_that_is_not_there_nor_that_one_be_made_twice():
+    with pytest.raises(AssertionError, match=FOUND):
+        Stream("task").ask("task.start")
+    with pytest.raises(AssertionError, match=FOUNDED):
+        task().ask("task.create", **FULL)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,206 @@
+"""Keys that may ask in some departments only, from HTTP through the ledger to rows and answers."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from ops import keys as ring
+from ops.api import Api
+from ops.commands import Commands
+from ops.keys import AccessKey, Ring
+from ops.opening import Opener
+from ops.posting import Posting
+from sinks import queries
+from sinks.commands import Waiting
+from sinks.reading import ALL, Readers
+from streams.ledger.commands import verifications
+from tests.ops.commanding import Answered, asked
+from tests.streams.ledger.commands.conftest import ISSUED, TENANT, armed, line, store
+from tests.streams.ledger.commands.working import data_of, named
+
+__all__ = ["armed", "line", "store"]
+
+pytestmark = pytest.mark.stack
+
+WARD, ICU, NURSE = UUID(named("ward")), UUID(named("icu")), UUID(named("nurse"))
+PATIENT = UUID(named("patient"))
+EVERY = AccessKey(
+    name="every", tenant_id=TENANT, digest=ring._digest("every"), departments=ALL, phi=True
+)
+HOLDERS = (
+    EVERY,
+    replace(EVERY, name="ward", digest=ring._digest("ward"), departments=frozenset({WARD})),
+    replace(EVERY, name="none", digest=ring._digest("none"), departments=frozenset()),
+)
+CREATE = {"title": "Look", "priority": "normal", "patient_id": str(PATIENT)}
+FOREVER = {"starts_at": "2026-03-02T08:00:00Z", "ends_at": "2026-03-02T16:00:00Z"}
+
+
+class Port:
+    """The HTTP port over a log that the ledger reads at once."""
+
+    def __init__(self, line: Any, readers: Readers) -> None:
+        self.line, self.readers = line, readers
+        self.numbers = itertools.count(1)
+
+    def publish(self, topic: str, key: bytes | None, value: bytes, headers: Any) -> Any:
+        self.line.send(self.line.raw(value))
+        held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        held.set_result(None)
+        return held
+
+    def ask(self, method: str, path: str, body: Any = None, *, token: str) -> Answered:
+        keys, waiting = self.line.keys(), Waiting(readers=self.readers)
+
+        async def run() -> Answered:
+            commands = Commands(
+                publisher=self, codec=self.line.codec, keys=lambda _: keys, results=waiting
+            )
+            api = Api(
+                Ring(HOLDERS), self.readers, queries, posting=Posting(commands),
+                opener=Opener(lambda _: keys),
+            )  # fmt: skip
+            app = web.Application(client_max_size=1024)
+            app.add_subapp("/v1", api.app())
+            async with TestClient(TestServer(app)) as client:
+                if method == "POST":
+                    return await asked(client, path, body, token=token)
+                sent = {"Authorization": f"Bearer {token}"}
+                async with client.get(path, headers=sent) as answer:
+                    return Answered(answer.status, answer.headers, await answer.json())
+
+        return asyncio.run(asyncio.wait_for(run(), 60))
+
+    def post(self, name: str, stream: UUID, token: str = "every", /, **data: Any) -> Answered:
+        """Ask, and ask again: the second answer has the result."""
+        body = {
+            "command_id": str(UUID(int=0xAB0000 + next(self.numbers))), "command_type": name,
+            "stream_id": str(stream), "data": data,
+        }  # fmt: skip
+        assert self.ask("POST", "/v1/commands", body, token=token).status == 202
+        return self.ask("POST", "/v1/commands", body, token=token)
+
+
+@pytest.fixture
+def port(line: Any, store: Any) -> Any:
+    readers = Readers.open(store.app, name="test", size=4, seconds=10)
+    made = Port(line, readers)
+    store.run("INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", PATIENT, TENANT)
+    for each, code in ((WARD, "W"), (ICU, "I")):
+        assert made.post("department.create", each, code=code, name="A ward").status == 200
+    user = {"name": "Nora", "email": "nora@hospital.example", "role": "nurse"}
+    assert made.post("user.create", NURSE, **user, department_ids=[str(WARD)]).status == 200
+    yield made
+    readers.close()
+
+
+def task(port: Port, department: UUID, token: str = "every") -> tuple[UUID, Answered]:
+    stream = uuid4()
+    said = port.post("task.create", stream, token, **CREATE, department_id=str(department))
+    return stream, said
+
+
+def test_a_key_asks_for_work_in_its_departments_alone(port) -> None:
+    ours, said = task(port, WARD, "ward")
+    assert (said.status, said.json["outcome"]) == (200, "accepted")
+    theirs, said = task(port, ICU, "ward")
+    assert (said.status, said.json["rule"], said.json["outcome"]) == (
+        403, "not_permitted", "rejected",
+    )  # fmt: skip
+    assert said.json["detail"] == "its issuer may not ask it, or not in this department"
+    theirs, said = task(port, ICU)
+    assert said.status == 200
+    assert port.post("task.start", ours, "ward").status == 200
+    for token in ("ward", "none"):
+        assert port.post("task.start", theirs, token).status == 403
+    assert port.post("task.start", ours, "none").status == 403
+    assert port.post("task.start", theirs).status == 200
+
+
+def test_a_key_decides_on_tasks_of_its_departments_alone(port) -> None:
+    for department, status in ((WARD, 200), (ICU, 403)):
+        stream, _ = task(port, department)
+        said = port.post(
+            "verification.decide", UUID(verifications.stream_of(str(stream))), "ward",
+            task_id=str(stream), patient_id=str(PATIENT), outcome="verified",
+        )  # fmt: skip
+        assert said.status == status
+
+
+def test_a_key_schedules_shifts_and_hands_over_in_its_departments_alone(port) -> None:
+    shift = {"supervisor_id": str(NURSE), **FOREVER}
+    shifts = {}
+    for department in (WARD, ICU):
+        for part in ("early", "late"):
+            stream = uuid4()
+            shifts[department, part] = str(stream)
+            theirs = department is ICU
+            asked_for = {**shift, "department_id": str(department)}
+            if theirs:
+                assert port.post("shift.schedule", uuid4(), "ward", **asked_for).status == 403
+            token = "every" if theirs else "ward"
+            assert port.post("shift.schedule", stream, token, **asked_for).status == 200
+            said = port.post("shift.assign", stream, "ward", user_id=str(NURSE))
+            assert said.status == (403 if theirs else 200)
+    for department, status in ((WARD, 200), (ICU, 403)):
+        said = port.post(
+            "handover.initiate", uuid4(), "ward", department_id=str(department), summary="Quiet.",
+            from_shift_id=shifts[department, "early"], to_shift_id=shifts[department, "late"],
+        )  # fmt: skip
+        assert said.status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("department.update", {"name": "Other"}),
+        ("department.create", {"code": "X", "name": "Other"}),
+        ("user.deactivate", {"reason_code": "left"}),
+    ],
+)
+def test_what_concerns_all_departments_is_asked_by_who_has_all(port, name, data) -> None:
+    stream = {"department.update": WARD, "user.deactivate": NURSE}.get(name, uuid4())
+    assert port.post(name, stream, "ward", **data).status == 403
+    assert port.post(name, stream, **data).status == 200
+
+
+def test_a_command_that_is_published_directly_may_ask_in_all(port) -> None:
+    port.line.send(
+        port.line.record(
+            "department.update", {**data_of("department.update", name="Other")},
+            stream_id=str(WARD), issued_at=ISSUED,
+        )
+    )  # fmt: skip
+    assert port.line.results()[-1]["outcome"] == "accepted"
+
+
+def test_what_became_of_a_command_says_where_its_write_stands_in_a_header_too(port) -> None:
+    _, said = task(port, WARD)
+    found = port.ask("GET", f"/v1/commands/{said.json['command_id']}", token="every")
+    assert found.status == 200
+    assert found.headers["Wardtrail-Position"] == found.json["position"]
+    assert found.json["position"] == said.headers["Wardtrail-Position"]
+    _, said = task(port, ICU, "ward")
+    found = port.ask("GET", f"/v1/commands/{said.json['command_id']}", token="ward")
+    assert (found.status, found.json["outcome"]) == (200, "rejected")
+    assert "Wardtrail-Position" not in found.headers
+
+
+def test_a_command_that_failed_is_told_so_and_not_left_pending(port) -> None:
+    stream, _ = task(port, WARD)
+    port.line.store.run("UPDATE events SET schema_version = 99 WHERE stream_id = %s", stream)
+    said = port.post("task.start", stream)
+    assert (said.status, said.json["outcome"], said.json["rule"]) == (
+        500,
+        "failed",
+        "decide_failed",
+    )
+    assert said.json["detail"] == "it became a dead letter: decide raised: EventUnknown"
+    found = port.ask("GET", f"/v1/commands/{said.json['command_id']}", token="every")
+    assert (found.status, found.json["outcome"]) == (200, "failed")
