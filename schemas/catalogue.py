@@ -48,10 +48,25 @@ def parsed(record: str) -> Mapping[str, Any]:
 
 @cache
 def reader(record: str) -> cavro.Schema:
-    """The record's schema for cavro, which decodes it to the same values as fastavro's."""
+    """The record's schema for cavro, which decodes it to the same values as fastavro's.
+
+    It is for reading alone: a string is read as the bytes it is, and they are then decoded.
+    """
     full = schema(record)
     check(full)
-    return cavro.Schema(_plain(full), record_decodes_to_dict=True)
+    return cavro.Schema(_texts(_plain(full)), record_decodes_to_dict=True, logical_types=(_Text,))
+
+
+class _Text(cavro.CustomLogicalType):  # type: ignore[misc]  # cavro is untyped
+    """Bytes that are UTF-8. cavro's own string takes three times as long: 0.2 µs each."""
+
+    logical_name = "text"
+    underlying_types = (cavro.BytesType,)
+    custom_decode_value = staticmethod(bytes.decode)
+
+    @classmethod
+    def _for_type(cls, underlying: cavro.AvroType) -> "_Text":  # noqa: ARG003  cavro's signature
+        return cls()
 
 
 def prepared(full: dict[str, Any]) -> Mapping[str, Any]:
@@ -140,6 +155,23 @@ def _plain(node: Schema) -> Schema:
     if "fields" in kept:
         kept["fields"] = [_plain(field) for field in kept["fields"]]
     return kept["type"] if set(kept) == {"type"} else kept
+
+
+def _texts(node: Schema) -> Schema:
+    """A plain schema with bytes that are text for each string; its defaults, never read, go."""
+    if isinstance(node, list):
+        return [_texts(branch) for branch in node]
+    if node == "string":
+        return {"type": "bytes", "logicalType": _Text.logical_name}
+    if not isinstance(node, dict):
+        return node
+    kept = {key: value for key, value in node.items() if key != "default"}
+    for key in ("type", "items", "values"):
+        if key in kept:
+            kept[key] = _texts(kept[key])
+    if "fields" in kept:
+        kept["fields"] = [_texts(field) for field in kept["fields"]]
+    return kept
 
 
 def _walk(node: Schema, namespace: str, above: tuple[str, ...], seen: dict[str, int]) -> int:

@@ -32,7 +32,7 @@ def write(connection: Connection[Loaded], changes: Iterable[Change]) -> int:
         if isinstance(change, Append):
             appended.setdefault(change.table, []).append(change.row)
             continue
-        key = tuple(str(change.row[name]) for name in _primary(change.table))
+        key = tuple([str(change.row[name]) for name in _primary(change.table)])
         if isinstance(change, Put):
             put.setdefault(change.table, {})[key] = change.row
         else:
@@ -52,12 +52,9 @@ def write(connection: Connection[Loaded], changes: Iterable[Change]) -> int:
 
 def copy(connection: Connection[Loaded], table: Table, rows: Sequence[Row]) -> None:
     """COPY rows into the session's temporary table, which is empty before and after."""
-    connection.execute(_stage(table))
-    connection.execute(SQL("DELETE FROM {}").format(_staged(table)))  # TRUNCATE makes a new file
+    connection.execute(_stage(table), prepare=False)  # two statements, one round trip
     names, json = columns(table), _json(table)
-    statement = SQL("COPY {} ({}) FROM STDIN").format(
-        _staged(table), SQL(", ").join(map(Identifier, names))
-    )
+    statement = SQL("COPY {} ({}) FROM STDIN").format(_staged(table), _listed(table))
     with connection.cursor().copy(statement) as stream:
         hit("sink: copying")
         for row in rows:
@@ -85,8 +82,8 @@ def _staged(table: Table) -> Identifier:
 @cache
 def _stage(table: Table) -> Composed:
     return SQL(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS "
-        "SELECT {} FROM {} WITH NO DATA"
+        "CREATE TEMPORARY TABLE IF NOT EXISTS {0} ON COMMIT DELETE ROWS AS "
+        "SELECT {1} FROM {2} WITH NO DATA; DELETE FROM {0}"  # TRUNCATE makes a new file
     ).format(_staged(table), _listed(table), Identifier(table.name))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas import sealing
-from schemas.clock import instant
+from schemas.clock import instant, iso
 from schemas.events import Event
 from sinks.changes import Append, Change
 from sinks.projection import Projection, Rows
@@ -35,7 +35,6 @@ from streams.trajectory.facts import (
     PLANNED,
     RETURN_CANCELLED,
     UPDATED,
-    iso,
 )
 
 _TITLES: Mapping[str, str] = {
@@ -83,12 +82,12 @@ _PLANS: Mapping[str, str] = {
     "transfer": "Transfer", "discharge": "Discharge",
 }  # fmt: skip
 _PLAN_TITLES: Mapping[str, str] = {PLANNED: "planned", PLAN_CANCELLED: "plan cancelled"}
-_DETAILS = (
+_DETAILS = frozenset((
     "trigger", "place", "prior_place", "temporary_place", "prior_temporary_place",
     "pending_place", "planned_place", "plan", "patient_class", "attending_id", "admission_type",
     "hospital_service", "movement_id", "original_trigger", "from_patient_id", "into_admission_id",
     "version", "status", "stays",
-)  # fmt: skip
+))  # fmt: skip
 
 
 def fold(events: Sequence[Event], rows: Rows) -> list[Change]:  # noqa: ARG001  loads nothing
@@ -124,7 +123,7 @@ def _planned(event: Event) -> dict[str, Any]:
             **data,
             **({} if scheduled is None else {"scheduled_date": _time(scheduled)}),
             **{name: sealing.text(event["sealed"][name]) for name in sorted(event["sealed"])},
-            "recorded_at": iso(instant(event["recorded_at"])),
+            "recorded_at": iso(event["recorded_at"]),
             "occurred_field": event["occurred_field"],
             "occurred_precision": event["occurred_precision"],
         },
@@ -132,43 +131,33 @@ def _planned(event: Event) -> dict[str, Any]:
 
 
 def _line(event: Event) -> dict[str, Any]:
-    data = event["data"]
-    kind = event["event_type"]
-    return {
-        "title": _title(kind, data),
-        "description": _description(kind, data),
-        "details": {
-            **{name: data[name] for name in _DETAILS if data.get(name) is not None},
-            **_flags(data),
-            "patient_id": data["patient_id"],
-            "reported_at": _time(data["reported_at"]),
-            "recorded_at": iso(instant(event["recorded_at"])),
-            "occurred_field": event["occurred_field"],
-            "occurred_precision": event["occurred_precision"],
-        },
-    }
-
-
-def _flags(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What most events don't have."""
-    found: dict[str, Any] = {}
+    data, kind = event["data"], event["event_type"]
+    details = {name: said for name, said in data.items() if said is not None and name in _DETAILS}
     if data.get("expected_at") is not None:
-        found["expected_at"] = _time(data["expected_at"])
+        details["expected_at"] = iso(data["expected_at"])
     if data.get("movement_historic"):
-        found["movement_historic"] = True
-    return found
+        details["movement_historic"] = True
+    details |= {
+        "patient_id": data["patient_id"],
+        "reported_at": _time(data["reported_at"]),
+        "recorded_at": iso(event["recorded_at"]),
+        "occurred_field": event["occurred_field"],
+        "occurred_precision": event["occurred_precision"],
+    }
+    return {
+        "title": _title(kind, data), "description": _description(kind, data), "details": details
+    }  # fmt: skip
 
 
 def _time(micros: int | None) -> str | None:
-    return None if micros is None else iso(instant(micros))
+    return None if micros is None else iso(micros)
 
 
 def _title(kind: str, data: Mapping[str, Any]) -> str:
     if kind == CREATED and data["trigger"] == "A04":
         return "Registered"
-    plan = _PLANS.get(data.get("plan") or "")
-    if plan is not None and kind in _PLAN_TITLES:
-        return f"{plan} {_PLAN_TITLES[kind]}"
+    if kind in _PLAN_TITLES and data.get("plan") in _PLANS:
+        return f"{_PLANS[data['plan']]} {_PLAN_TITLES[kind]}"
     return _TITLES[kind]
 
 
@@ -176,21 +165,21 @@ def _description(kind: str, data: Mapping[str, Any]) -> str:
     """Where to, where from: places as they were sent, and nothing of the patient."""
     place, prior = data.get("place"), data.get("prior_place")
     there = "a place not known" if place == "" else place
-    temporary, pending = data.get("temporary_place"), data.get("pending_place")
-    left = data.get("prior_temporary_place")
-    planned = data.get("planned_place")
     if kind in MOVES or kind == MOVEMENT_UPDATED:
         return _joined(("from", prior), ("to", there))
     if kind == MOVE_CANCELLED:
         return _joined(("not to", prior), ("again at", there))
+    temporary, left = data.get("temporary_place"), data.get("prior_temporary_place")
     if kind in (DEPARTED, DEPARTURE_CANCELLED):
         return _joined(
-            ("from", left or prior or there), ("to", temporary), ("on the way to", pending)
+            ("from", left or prior or there),
+            ("to", temporary),
+            ("on the way to", data.get("pending_place")),
         )
     if kind in (ARRIVED, ARRIVAL_CANCELLED):
         return _joined(("from", left), ("at", temporary or there))
     if kind in (PLANNED, PLAN_CANCELLED):
-        return _joined(("to", planned))
+        return _joined(("to", data.get("planned_place")))
     if kind == ENCOUNTER_STATED:
         return _stated(data)
     return _joined(("from" if kind == DISCHARGED else "at", there))
@@ -204,7 +193,7 @@ def _stated(data: Mapping[str, Any]) -> str:
 
 
 def _joined(*parts: tuple[str, str | None]) -> str:
-    return " ".join(f"{word} {place}" for word, place in parts if place)
+    return " ".join([f"{word} {place}" for word, place in parts if place])
 
 
 PROJECTION = Projection(

@@ -36,7 +36,7 @@ def test_a_record_cut_anywhere_or_longer_by_anything_is_refused(record):
         for end in range(HEAD_BYTES, len(data)):
             with pytest.raises(Undecodable):
                 CODEC.decode(data[:end])
-        for more in (b"\x00", b"Z", data[HEAD_BYTES:]):
+        for more in (b"\x00", b"Z", b"\x80" * 64, bytes(8), data[HEAD_BYTES:]):
             with pytest.raises(Undecodable, match="bytes after the record"):
                 CODEC.decode(data + more)
 
@@ -56,3 +56,15 @@ def test_a_damaged_record_is_decoded_alike_or_refused(record):
             assert fast == slow(record, bytes(damaged))
             alike += 1
     assert alike, "some damage only changes a letter"
+
+
+@pytest.mark.parametrize("damage", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80"])
+def test_text_that_is_not_utf_8_is_refused(damage):
+    record = "wardtrail.events.AdmissionLocationChanged"
+    value = next(value for _, value in examples.good(record) if value["data"]["place"])
+    place = value["data"]["place"].encode()
+    data = CODEC.encode(record, value)
+    assert data.count(place) == 1
+    assert len(damage) <= len(place)
+    with pytest.raises(Undecodable, match="doesn't follow its schema"):
+        CODEC.decode(data.replace(place, damage + place[len(damage) :]))
