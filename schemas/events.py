@@ -141,6 +141,16 @@ _FLIGHTPLAN = tuple(
     )
 )
 
+_ORDER = tuple(
+    EventType(
+        name=f"order.{name}", stream_type="order", record=f"Order{name.capitalize()}",
+        sealed=("text", "number"),
+    )
+    for name in (
+        "placed", "changed", "cancelled", "discontinued", "held", "released", "stated",
+    )
+)  # fmt: skip
+
 TYPES: Mapping[str, EventType] = {
     declared.name: declared
     for declared in (
@@ -192,5 +202,6 @@ TYPES: Mapping[str, EventType] = {
         *_WORK,
         *_VERIFICATION,
         *_FLIGHTPLAN,
+        *_ORDER,
     )
 }  # fmt: skip

@@ -19,6 +19,7 @@ class Around:
     watermarks: Sequence[Row]
     visits: Sequence[Row]
     links: Sequence[Row]
+    orders: Sequence[Row]
 
 
 def facts_of(connection: Connection[Row], tenant_id: str, task_id: str) -> Around | None:
@@ -34,16 +35,18 @@ def around(connection: Connection[Row], tenant_id: str, patients: Sequence[str])
     """All that is known of these patients of a tenant."""
     tasks = connection.execute(_TASKS, (list(patients),)).fetchall()
     rules = sorted({row["rule_id"] for row in tasks if row["rule_id"]})
+    orders = connection.execute(_ORDERS, (list(patients),)).fetchall()
     evidence = connection.execute(_EVIDENCE, (list(patients),)).fetchall()
     visits = {row["admission_id"] for row in (*tasks, *evidence)} - {None}
     return Around(
         tasks=tasks,
         evidence=evidence,
-        rules=connection.execute(_RULES, (rules,)).fetchall(),
+        rules=connection.execute(_RULES, (rules, bool(orders), tenant_id)).fetchall(),
         decisions=connection.execute(_DECISIONS, ([row["task_id"] for row in tasks],)).fetchall(),
         watermarks=connection.execute(_WATERMARKS_OF, (tenant_id,)).fetchall(),
         visits=connection.execute(_VISITS, (sorted(visits),)).fetchall(),
         links=connection.execute(_LINKS, (list(patients), list(patients))).fetchall(),
+        orders=orders,
     )
 
 
@@ -72,6 +75,16 @@ WITH RECURSIVE tied (kind, id) AS (
             SELECT FROM verification_visits AS visit
             WHERE task.admission_id IN (visit.admission_id, visit.joined_into)
         )
+        UNION ALL
+        SELECT 'visit', asking.admission_id FROM verification_orders AS asking
+        WHERE tied.kind = 'patient' AND asking.patient_id = tied.id AND EXISTS (
+            SELECT FROM verification_visits AS visit
+            WHERE asking.admission_id IN (visit.admission_id, visit.joined_into)
+        )
+        UNION ALL
+        SELECT 'patient', asking.patient_id FROM verification_tasks AS task
+        JOIN verification_orders AS asking USING (order_id)
+        WHERE tied.kind = 'patient' AND task.patient_id = tied.id
         UNION ALL
         SELECT 'visit', told.admission_id FROM verification_evidence AS told
         WHERE tied.kind = 'patient' AND told.patient_id = tied.id AND EXISTS (
@@ -108,9 +121,15 @@ SELECT evidence_id, event_id, tenant_id, feed_id, evidence_kind, evidence_state,
        performed_at, reported_at, version, versions, recorded_at
 FROM verification_evidence WHERE patient_id = ANY (%s::uuid[])
 """
+_ORDERS = """
+SELECT order_id, tenant_id, version, patient_id, admission_id, codes, said, recorded_at,
+       partition, partition_seq
+FROM verification_orders WHERE patient_id = ANY (%s::uuid[])
+"""
 _RULES = """
-SELECT rule_id, tenant_id, version, recorded_at, rule FROM verification_rules
-WHERE rule_id = ANY (%s::uuid[])
+SELECT rule_id, tenant_id, version, recorded_at, rule, order_codes, retired_at
+FROM verification_rules
+WHERE rule_id = ANY (%s::uuid[]) OR (%s AND tenant_id = %s AND order_codes <> '[]')
 """
 _DECISIONS = """
 SELECT event_id, tenant_id, task_id, decided, vector_clock, version, decided_by, recorded_at,

@@ -9,7 +9,7 @@ from psycopg import Connection
 from schemas.topics import VERIFICATIONS
 from sinks.changes import Append, Change, Put
 from sinks.database import Row
-from sinks.tables import emr_verifications, verification_results
+from sinks.tables import emr_verifications, verification_results, verification_tasks
 from sinks.write import write
 
 # What a result has beside its content: a rebuild gives it the same content, later.
@@ -48,6 +48,27 @@ def record(connection: Connection[Row], results: Sequence[tuple[Row, Row]]) -> i
     return sum(map(len, changed.values()))
 
 
+def ask(
+    connection: Connection[Row], asked: Sequence[tuple[Row, bool]], tasks: Sequence[Row]
+) -> bool:
+    """Write the tasks that orders ask for and that aren't so yet; return whether any was.
+
+    One that no longer stands is written where it was told of: then it is to be taken back.
+    """
+    known = {row["task_id"]: row for row in tasks}
+    changed = [
+        (row, stands)
+        for row, stands in asked
+        if any(known.get(row["task_id"], {}).get(name) != row[name] for name in _TASK_COLUMNS)
+    ]
+    gone = [row["task_id"] for row, stands in changed if not stands]
+    found = connection.execute(_LAST, (gone,)).fetchall() if gone else []
+    told = known.keys() | {row["task_id"] for row in found}
+    fresh = [row for row, stands in changed if stands or row["task_id"] in told]
+    write(connection, [Put(verification_tasks, row) for row in fresh])
+    return bool(fresh)
+
+
 def _numbered(
     row: Row, told: Mapping[str, Any], revision: int, partition: int, seq: int, now: datetime
 ) -> list[Change]:
@@ -80,6 +101,10 @@ def _content(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in NUMBERED}
 
 
+_TASK_COLUMNS = (
+    "version", "recorded_at", "patient_id", "admission_id", "rule_id", "order_id",
+    "window_starts_at", "window_ends_at", "due_at", "cancelled", "partition",
+)  # fmt: skip
 _LAST = """
 SELECT DISTINCT ON (task_id) task_id, revision, result, judged_at FROM verification_results
 WHERE task_id = ANY (%s::uuid[]) ORDER BY task_id, revision DESC

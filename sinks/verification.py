@@ -1,6 +1,6 @@
 """The judge's transactions: marks of what is due become patients, and these become results."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +25,10 @@ class Grown(Exception):  # noqa: N818  named for what happened
     """The patients around those that are due became more while they were locked: again."""
 
 
+Asking = Callable[[Around], Sequence[tuple[Row, bool]]]
+"""The tasks that orders ask for, as rows, and whether each still stands."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Work:
     """Patients that are due, locked, with the facts around them, inside a transaction."""
@@ -38,8 +42,10 @@ class Work:
 
 
 @contextmanager
-def due(database: Database, *, limit: int = PATIENTS_MAX) -> Iterator[Work | None]:
+def due(database: Database, asking: Asking, *, limit: int = PATIENTS_MAX) -> Iterator[Work | None]:
     """Patients that are due, of one tenant, with their marks; None where nobody is.
+
+    The tasks that their orders ask for stand among the others before anything is judged.
 
     Nobody is while the facts are rebuilt: half of them would give other outcomes.
     What the block leaves in ``results`` is written when it ends, with the marks' removal: where
@@ -59,6 +65,8 @@ def due(database: Database, *, limit: int = PATIENTS_MAX) -> Iterator[Work | Non
             hit("judge: locked")
             marks = connection.execute(_MARKS, (patients,)).fetchall()
             around = facts.around(connection, tenant, patients)
+            if around.orders and judged.ask(connection, asking(around), around.tasks):
+                around = facts.around(connection, tenant, patients)
             work = Work(tenant_id=tenant, patients=patients, around=around)
             yield work
             work.written = judged.record(connection, work.results)
@@ -166,6 +174,12 @@ WITH mark AS (
     FROM mark JOIN verification_tasks AS task
       ON mark.due = 'rule' AND (task.tenant_id, task.rule_id) = (mark.tenant_id, mark.due_id)
     UNION
+    SELECT mark.tenant_id, asking.patient_id, mark.partition, mark.partition_seq
+    FROM mark JOIN verification_rules AS rule ON mark.due = 'rule' AND rule.rule_id = mark.due_id
+    CROSS JOIN LATERAL jsonb_array_elements(rule.order_codes) AS each (code)
+    JOIN verification_orders AS asking
+      ON asking.tenant_id = mark.tenant_id AND asking.codes @> jsonb_build_array(each.code)
+    UNION
     SELECT visit.tenant_id, near.patient_id, visit.partition, visit.partition_seq
     FROM visit, LATERAL (
         SELECT patient_id FROM verification_tasks WHERE admission_id = visit.visit_id
@@ -183,7 +197,10 @@ SELECT FROM mark
 _FAILED = """
 UPDATE verification_due SET failed = %s WHERE tenant_id = %s AND due = 'patient' AND due_id = %s
 """
-_RULES = "SELECT rule_id, tenant_id, version, recorded_at, rule FROM verification_rules"
+_RULES = """
+SELECT rule_id, tenant_id, version, recorded_at, rule, order_codes, retired_at
+FROM verification_rules
+"""
 _WATERMARKS = """
 SELECT tenant_id, feed_id, told, max(clinical_at) AS clinical_at FROM feed_watermarks
 GROUP BY tenant_id, feed_id, told

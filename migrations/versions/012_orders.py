@@ -1,4 +1,6 @@
-"""Orders, and the tasks that follow from them."""
+"""Orders: what is known of each, and which of them a rule makes tasks of."""
+
+from alembic import op
 
 from migrations.frozen import run
 
@@ -11,4 +13,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Nothing to undo yet."""
+    op.execute("ALTER TABLE verification_rules DROP COLUMN retired_at, DROP COLUMN order_codes")
+    op.execute("DROP TABLE verification_orders")

@@ -72,6 +72,35 @@ verification_evidence = Table(
     Index("idx_verification_evidence_admission", "admission_id"),
 )
 
+verification_orders = Table(
+    "verification_orders",
+    metadata,
+    Column("order_id", Uuid, primary_key=True),
+    tenant(),
+    Column("version", Integer, nullable=False, comment="of the order's stream"),
+    Column("patient_id", Uuid, nullable=False, comment="as told last"),
+    Column("admission_id", Uuid, comment="as told last"),
+    Column(
+        "state",
+        String(20),
+        nullable=False,
+        comment="placed, held, released, cancelled, discontinued",
+    ),
+    Column("codes", JSONB, nullable=False, comment="all that it ever had while it stood"),
+    Column("said", JSONB, nullable=False, comment="what was said last of each thing, and when"),
+    time("recorded_at"),
+    *origin(),
+    Index("idx_verification_orders_tenant", "tenant_id"),
+    Index("idx_verification_orders_patient", "patient_id"),
+    Index("idx_verification_orders_admission", "admission_id"),
+    Index(
+        "idx_verification_orders_codes",
+        "codes",
+        postgresql_using="gin",
+        postgresql_ops={"codes": "jsonb_path_ops"},
+    ),
+)
+
 verification_rules = Table(
     "verification_rules",
     metadata,
@@ -83,6 +112,8 @@ verification_rules = Table(
     Column("retired", Boolean, nullable=False, comment="it stands for the tasks that name it"),
     time("recorded_at"),
     *origin(),
+    Column("order_codes", JSONB, nullable=False, comment="all that ever made tasks of orders"),
+    time("retired_at", nullable=True),
     Index("idx_verification_rules_tenant", "tenant_id"),
 )
 
@@ -215,6 +246,7 @@ verification_results = Table(
 FACTS: tuple[Table, ...] = (
     verification_tasks,
     verification_evidence,
+    verification_orders,
     verification_rules,
     verification_decisions,
     verification_visits,

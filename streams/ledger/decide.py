@@ -171,6 +171,9 @@ def _stream(draft: Draft, part: Part, person: Person, keys: Keys) -> str:
     if draft.stream is not None:
         patient = (person.patient_id,) if draft.stream.of_patient else ()
         return str(identity.evidence(keys.identity, *draft.stream.parts, *patient))
+    if draft.stream_type == "order":
+        assert draft.order is not None, "an order has a number"
+        return str(identity.order(keys.identity, draft.order))
     visit = draft.visit or part.claim.visit
     assert visit is not None, "a visit's event names a visit"
     return str(identity.admission(keys.identity, visit))
@@ -184,6 +187,8 @@ def _data(draft: Draft, part: Part, person: Person, feed: Feed, keys: Keys) -> d
         visit, order = part.claim.visit, draft.order
         data["admission_id"] = visit and str(identity.admission(keys.identity, visit))
         data["order_id"] = order and str(identity.order(keys.identity, order))
+    if draft.stream_type == "order":
+        data |= _ordered(draft, part, keys)
     if draft.attending is not None:
         authority = draft.attending.authority or feed.authority
         data["attending_id"] = str(identity.staff(keys.identity, authority, draft.attending.value))
@@ -193,6 +198,18 @@ def _data(draft: Draft, part: Part, person: Person, feed: Feed, keys: Keys) -> d
         assert part.claim.visit is not None, "a visit that goes on has a number"
         data["into_admission_id"] = str(identity.admission(keys.identity, part.claim.visit))
     return data
+
+
+def _ordered(draft: Draft, part: Part, keys: Keys) -> dict[str, str | None]:
+    """The ids that an order's event has, of its visit, its other number and who ordered it."""
+    key, visit, filler, provider = keys.identity, part.claim.visit, draft.filler, draft.provider
+    return {
+        "admission_id": str(identity.admission(key, visit)) if visit else None,
+        "filler_order_id": str(identity.order(key, filler)) if filler else None,
+        "provider_id": str(identity.staff(key, provider.authority, provider.value))
+        if provider
+        else None,
+    }
 
 
 def _sealed(clear: Mapping[str, Any], person: UUID, event_id: UUID, keys: Keys) -> dict[str, str]:

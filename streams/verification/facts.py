@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sinks.aliases import Told
+from streams.verification.timing import Timing
 
 NUMBER_MAX = 18  # digits of a version that is counted; a longer one is a text
 _NEVER = datetime.min
@@ -87,6 +88,36 @@ class Rule:
     unit: str | None = None
     feeds: frozenset[str] = frozenset()
     stale_after_s: int = 3600
+    order_codes: frozenset[Code] = frozenset()
+    order_codes_told: frozenset[Code] = frozenset()
+    """What an order names that this rule makes a task of, now and ever."""
+    retired_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is known of an order, which is never evidence (rule V4); ids are text.
+
+    ``codes`` are those it has, ``codes_told`` all it ever had while it stood; ``most`` is how many
+    times it was ever to be done. ``filler_id`` is the same order by its filler's number.
+    """
+
+    order_id: str
+    tenant_id: str
+    version: int
+    recorded_at: datetime
+    partition: int
+    partition_seq: int
+    patient_id: str
+    admission_id: str | None
+    codes: frozenset[Code]
+    codes_told: frozenset[Code]
+    state: str
+    state_place: tuple[Any, ...]
+    ordered_at: datetime
+    timing: Timing
+    most: int
+    filler_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +174,7 @@ class Facts:
     watermarks: tuple[Watermark, ...] = ()
     visits: tuple[Visit, ...] = ()
     links: tuple[Link, ...] = field(default=())
+    orders: tuple[Order, ...] = ()
 
 
 def recency(

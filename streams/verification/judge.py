@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from streams.verification import absence, deciding, matching
+from streams.verification import absence, asked, deciding, matching
 from streams.verification.absence import Progress
 from streams.verification.facts import (
     Evidence,
@@ -20,6 +20,7 @@ from streams.verification.facts import (
     newest_tasks,
 )
 from streams.verification.matching import Candidate, Discrepancy
+from streams.verification.orders import ENDED, HELD
 from streams.verification.people import People
 from streams.verification.rules import Window, window
 
@@ -96,6 +97,7 @@ def judge(facts: Facts) -> tuple[Result, ...]:
     Facts may come in any order and more than once. Tenants are judged apart, so that evidence of
     another's never counts (rule V13). A patient is who they are after all merges (rule V7).
     """
+    facts = asked.named(facts)
     people = People.of(facts)
     rules = newest_rules(facts.rules)
     told = _by_patient(facts, people)
@@ -107,15 +109,21 @@ def judge(facts: Facts) -> tuple[Result, ...]:
         if (found := _case(task, rules, told, people, alike)) is not None
     }
     sides = _sides(cases, people, absence.progress(facts.watermarks))
+    states = asked.states(facts.orders)
+    for task in tasks:
+        side = sides.get(task.task_id) or _uncased(task, rules, people)
+        near = told.get((task.tenant_id, people.of_task(task) or ""), ())
+        sides[task.task_id] = _ordered(task, side, near, states)
     decisions = deciding.standing(facts.decisions)
     return tuple(
-        _result(task, cases.get(task.task_id), sides, rules, told, people, decisions)
+        _result(task, cases.get(task.task_id), sides[task.task_id], rules, people, decisions)
         for task in tasks
     )
 
 
 def looked_at(facts: Facts, task_id: str) -> Case | None:
     """What is looked at for one task; None where nothing can be looked for."""
+    facts = asked.named(facts)
     people = People.of(facts)
     task = next(each for each in newest_tasks(facts.tasks) if each.task_id == task_id)
     return _case(task, newest_rules(facts.rules), _by_patient(facts, people), people, {})
@@ -249,16 +257,11 @@ def _uncased(task: Task, rules: Mapping[tuple[str, str], Rule], people: People) 
 def _result(
     task: Task,
     case: Case | None,
-    sides: Mapping[str, Side],
+    side: Side,
     rules: Mapping[tuple[str, str], Rule],
-    told: Mapping[tuple[str, str], Sequence[Evidence]],
     people: People,
     decisions: Mapping[tuple[str, str], deciding.Standing],
 ) -> Result:
-    side = sides.get(task.task_id) or _uncased(task, rules, people)
-    patient = people.of_task(task)
-    if not side.evidence and _order_cancelled(task, told.get((task.tenant_id, patient or ""), ())):
-        side = Side(outcome="void", reasons=("order_cancelled",))
     seen = 0 if case is None else sum(e.evidence.versions for e in case.candidates if e.in_scope)
     verdict = deciding.combined(
         side.outcome, side.reasons, seen, decisions.get((task.tenant_id, task.task_id))
@@ -268,7 +271,7 @@ def _result(
     return Result(
         task_id=task.task_id,
         tenant_id=task.tenant_id,
-        patient_id=patient,
+        patient_id=people.of_task(task),
         rule_id=task.rule_id,
         rule_version=rule.version if rule else None,
         outcome=verdict.outcome,
@@ -285,12 +288,25 @@ def _result(
     )
 
 
-def _order_cancelled(task: Task, told: Iterable[Evidence]) -> bool:
-    """Whether the task's order was taken back: then there is nothing to be done (rule V4)."""
-    return task.order_id is not None and any(
+def _ordered(
+    task: Task, side: Side, told: Iterable[Evidence], states: Mapping[tuple[str, str], str]
+) -> Side:
+    """What the task's order makes of what the feeds say, where nothing was done (rule V4).
+
+    An order that was taken back leaves nothing to be done, and one on hold nothing to be missed.
+    """
+    if task.order_id is None or side.evidence:
+        return side
+    state = states.get((task.tenant_id, task.order_id))
+    cancelled = any(
         each.kind == "order" and each.state == "cancelled" and each.order_id == task.order_id
         for each in told
     )
+    if cancelled or state in ENDED:
+        return Side(outcome="void", reasons=("order_cancelled",))
+    if state == HELD and not task.cancelled:
+        return Side(outcome="pending", reasons=("order_held",))
+    return side
 
 
 def _discrepancies(case: Case | None, side: Side) -> tuple[Discrepancy, ...]:

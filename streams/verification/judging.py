@@ -92,7 +92,7 @@ class Judge:
     def _judge(self, limit: int) -> int:
         work: Work | None = None
         try:
-            with verification.due(self.database, limit=limit) as work:
+            with verification.due(self.database, rows.asked_for, limit=limit) as work:
                 if work is None:
                     return 0
                 work.results = results(work)

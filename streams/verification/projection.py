@@ -15,20 +15,23 @@ from sinks.tables import (
     verification_due,
     verification_evidence,
     verification_links,
+    verification_orders,
     verification_rules,
     verification_tasks,
     verification_visits,
 )
 from sinks.tables.verification import FACTS
+from streams.verification import orders, rules
 from streams.verification.facts import recency
 
 CHANNEL: Final = "wardtrail_due"
 FOLD_VERSION: Final = 1
 ADT: Final = "adt"
-"""What a feed told that is no evidence."""
+"""What a feed told that is neither evidence nor an order."""
+ORDER: Final = "order"
 # A clock that is wrong by more than any zone says nothing of how far a feed has told.
 AHEAD_MAX = timedelta(days=1)
-_CLINICAL = frozenset({"patient", "admission", "evidence"})
+_CLINICAL = frozenset({"patient", "admission", "evidence", "order"})
 _UNKNOWN = -(1 << 62)  # before any instant
 
 READS: Final = frozenset(
@@ -50,6 +53,8 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
         changes += _tasks(events, _one(rows, verification_tasks.name))
     elif kind == "evidence":
         changes += _evidence(events, _one(rows, verification_evidence.name))
+    elif kind == "order":
+        changes += _orders(events, _one(rows, verification_orders.name))
     elif kind == "verification_rule":
         changes += _rules(events, _one(rows, verification_rules.name))
     elif kind == "verification":
@@ -147,13 +152,23 @@ def _recency(row: Mapping[str, Any]) -> tuple[int, bool, Any, str]:
     return recency(row["version"], row["reported_at"], row["event_id"])
 
 
+def _orders(events: Sequence[Event], known: Row | None) -> list[Change]:
+    """The order by what was told last of each thing; all patients that were ever named."""
+    row, patients = orders.row(events, known)
+    last = events[-1]
+    return [
+        Put(verification_orders, {**row, **_origin(last)}),
+        *(_due(last, "patient", each) for each in sorted(patients)),
+    ]
+
+
 def _rules(events: Sequence[Event], known: Row | None) -> list[Change]:
     """The rule as it was defined last; one that is retired stands for the tasks that name it."""
-    row = dict(known) if known else {}
+    row = dict(known) if known else {"order_codes": [], "retired_at": None}
     for event in events:
         retired = event["event_type"] == "verification_rule.retired"
         if not retired:
-            row = {
+            row |= {
                 "rule_id": event["stream_id"],
                 "tenant_id": event["tenant_id"],
                 "version": event["event_version"],
@@ -161,7 +176,10 @@ def _rules(events: Sequence[Event], known: Row | None) -> list[Change]:
                 "rule": event["data"],
                 "recorded_at": instant(event["recorded_at"]),
             }
+            told = {tuple(code) for code in row["order_codes"]} | rules.order_codes(event["data"])
+            row["order_codes"] = sorted(list(code) for code in told)
         row |= {"retired": retired, **_origin(event)}
+        row["retired_at"] = instant(event["occurred_at"]) if retired else None
     return [Put(verification_rules, row), _due(events[-1], "rule", events[-1]["stream_id"])]
 
 
@@ -255,13 +273,14 @@ def _watermark(event: Event) -> list[Row]:
     reported = event["data"].get("reported_at")
     if reported is None or reported > micros(instant(event["recorded_at"]) + AHEAD_MAX):
         return []
-    evidence = event["stream_type"] == "evidence"
+    kind = event["stream_type"]
+    told = event["data"]["kind"] if kind == "evidence" else ORDER if kind == "order" else ADT
     return [
         {
             "tenant_id": event["tenant_id"],
             "feed_id": event["feed_id"],
             "partition": event["partition"],
-            "told": event["data"]["kind"] if evidence else ADT,
+            "told": told,
             "clinical_at": instant(reported),
         }
     ]
@@ -294,6 +313,7 @@ PROJECTION: Final = Projection(
     loads=(
         Load(table=verification_tasks, by="task_id"),
         Load(table=verification_evidence, by="evidence_id"),
+        Load(table=verification_orders, by="order_id"),
         Load(table=verification_rules, by="rule_id"),
         Load(table=verification_visits, by="admission_id"),
     ),

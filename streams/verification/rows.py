@@ -1,6 +1,7 @@
 """Facts out of rows, and rows and records out of results."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from schemas.clock import micros
 from sinks.aliases import Told
 from sinks.database import Row
 from sinks.facts import Around
-from streams.verification import rules
+from streams.verification import asked, orders, rules
 from streams.verification.facts import (
     Code,
     Decision,
@@ -45,15 +46,27 @@ def facts(around: Around) -> Facts:
         watermarks=watermarks(around.watermarks),
         visits=tuple(Visit(**row) for row in around.visits),
         links=tuple(map(_link, around.links)),
+        orders=tuple(map(orders.of_row, around.orders)),
     )
+
+
+def asked_for(around: Around) -> list[tuple[dict[str, Any], bool]]:
+    """The rows of ``verification_tasks`` that orders ask for, and whether each still stands."""
+    told = facts(around)
+    return [(_task(each), each.stands) for each in asked.tasks(told.orders, told.rules)]
 
 
 def rule(row: Row) -> Rule:
     """The rule that a row of ``verification_rules`` holds."""
-    return rules.of_data(
+    found = rules.of_data(
         row["rule"], rule_id=row["rule_id"], tenant_id=row["tenant_id"],
         version=row["version"], recorded_at=row["recorded_at"],
     )  # fmt: skip
+    return replace(
+        found,
+        order_codes_told=frozenset(Code(*code) for code in row["order_codes"]),
+        retired_at=row["retired_at"],
+    )
 
 
 def watermarks(rows: Iterable[Row]) -> tuple[Watermark, ...]:
@@ -112,6 +125,15 @@ def record(result: Result) -> dict[str, Any]:
         "verified_at": _micros(result.verified_at),
         "vector_clock": dict(result.vector_clock),
         "awaits_at": _micros(result.awaits_at),
+    }
+
+
+def _task(each: asked.Asked) -> dict[str, Any]:
+    return {
+        **{name: getattr(each.task, name) for name in _TASK},
+        "status_said": [],
+        "partition": each.order.partition,
+        "partition_seq": each.order.partition_seq,
     }
 
 

@@ -69,7 +69,7 @@ def of_data(
         recorded_at=recorded_at,
         name=data["name"],
         evidence_kinds=frozenset(data["evidence_kinds"]) & KINDS,
-        codes=frozenset(normal(Code(each["system"], each["code"])) for each in data["codes"]),
+        codes=frozenset(map(_code, data["codes"])),
         window_before_s=data["window_before_s"],
         window_after_s=data["window_after_s"],
         allowance_s=data["allowance_s"],
@@ -79,7 +79,17 @@ def of_data(
         unit=limits.get("unit"),
         feeds=frozenset(data["feeds"]),
         stale_after_s=data["stale_after_s"],
+        order_codes=order_codes(data),
     )
+
+
+def order_codes(data: Mapping[str, Any]) -> frozenset[Code]:
+    """What an order names that a rule makes a task of; older rules say nothing of orders."""
+    return frozenset(map(_code, data.get("order_codes", ())))
+
+
+def _code(each: Mapping[str, str]) -> Code:
+    return normal(Code(each["system"], each["code"]))
 
 
 def invalid(data: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -89,10 +99,9 @@ def invalid(data: Mapping[str, Any]) -> tuple[str, str] | None:
         return "order_is_no_act", "an order never verifies that something was done"
     if not kinds or not set(kinds) <= KINDS:
         return "kinds", f"evidence_kinds names at least one of: {', '.join(sorted(KINDS))}"
-    if not data["codes"] or len(data["codes"]) > CODES_MAX:
-        return "codes", f"a rule names between one code and: {CODES_MAX}"
-    if any(not each["system"].strip() or not each["code"].strip() for each in data["codes"]):
-        return "codes", "each code has a system and a code"
+    wrong = _codes(data)
+    if wrong is not None:
+        return wrong
     if not data["name"].strip() or len(data["name"]) > TEXT_MAX:
         return "name", f"a rule's name has between one character and: {TEXT_MAX}"
     if len(data["feeds"]) > FEEDS_MAX:
@@ -103,6 +112,19 @@ def invalid(data: Mapping[str, Any]) -> tuple[str, str] | None:
     if not data["window_before_s"] + data["window_after_s"]:
         return "span", "a window has some length: window_before_s or window_after_s"
     return _thresholds(data["thresholds"])
+
+
+def _codes(data: Mapping[str, Any]) -> tuple[str, str] | None:
+    orders = data.get("order_codes", ())
+    if not data["codes"] or len(data["codes"]) > CODES_MAX:
+        return "codes", f"a rule names between one code and: {CODES_MAX}"
+    if len(orders) > CODES_MAX:
+        return "order_codes", f"a rule makes tasks of orders of at most so many codes: {CODES_MAX}"
+    if any(
+        not each["system"].strip() or not each["code"].strip() for each in (*data["codes"], *orders)
+    ):
+        return "codes", "each code has a system and a code"
+    return None
 
 
 def _thresholds(limits: Mapping[str, Any] | None) -> tuple[str, str] | None:

@@ -91,4 +91,5 @@ def _around(tables: Tables) -> Around:
         tasks=tables["verification_tasks"], evidence=tables["verification_evidence"],
         rules=tables["verification_rules"], decisions=tables["verification_decisions"],
         watermarks=tables["feed_watermarks"], visits=visits, links=tables["verification_links"],
+        orders=tables["verification_orders"],
     )  # fmt: skip

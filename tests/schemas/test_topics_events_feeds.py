@@ -50,6 +50,7 @@ STREAMS = {
     "evidence",
     "flightplan",
     "handover",
+    "order",
     "patient",
     "shift",
     "task",

@@ -27,9 +27,10 @@ from streams.ledger.mapping.values import NOTHING, Value
 
 SEGMENTS_MAX = 5_000  # that may each become an event: more in one message is no message of a feed
 _EVIDENCE = TYPES["evidence.recorded"]
-_TELLING = frozenset({"ORC", "OBR", "OBX", "RXA", "RXR"})
+TELLING = frozenset({"ORC", "OBR", "OBX", "RXA", "RXR"})
+"""The segments that tell of evidence."""
 _NAMES_NOTHING = "a cancelled order without a number"
-_NOTHING_SAID = "no evidence: nothing observed, administered or cancelled"
+_NOTHING_SAID = "no evidence: nothing observed, administered, ordered or cancelled"
 
 Timed: TypeAlias = tuple[Moment, str]
 """A moment, and the field that gave it."""
@@ -99,15 +100,18 @@ Teller: TypeAlias = Callable[[Reading, tuple[Numbered, ...]], Telling]
 """What the segments of one patient say."""
 
 
-def parts(reading: Reading, tell: Teller) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+def parts(
+    reading: Reading, tell: Teller, *, telling: frozenset[str] = TELLING
+) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     """A part per patient group, and why some of it is left out, each reason once.
 
+    ``telling`` are the segments that are read of each group.
     Who isn't named can't be told of; the other groups stay what they are.
     """
     found: list[Part] = []
     reasons: list[str] = []
     said: Counter[tuple[object, ...]] = Counter()
-    groups = zip(reading.message.split("PID"), _groups(reading.message), strict=True)
+    groups = zip(reading.message.split("PID"), _groups(reading.message, telling), strict=True)
     for ordinal, (group, segments) in enumerate(groups):
         try:
             patient = group.segment("PID")
@@ -253,7 +257,7 @@ def named(reading: Reading, segment: Segment, field: int) -> tuple[str, tuple[Co
     return next((normal(text) for text in texts if text), ""), ()
 
 
-def _groups(message: Message) -> list[tuple[Numbered, ...]]:
+def _groups(message: Message, telling: frozenset[str]) -> list[tuple[Numbered, ...]]:
     """The segments that tell of evidence, by the patient group (a PID with what follows)."""
     groups: list[list[Numbered]] = [[]]
     ordinals: Counter[str] = Counter()
@@ -263,17 +267,18 @@ def _groups(message: Message) -> list[tuple[Numbered, ...]]:
             patients += 1
             if patients > 1:
                 groups.append([])
-        elif name in _TELLING:
+        elif name in telling:
             groups[-1].append(Numbered(name=name, ordinal=ordinals[name], segment=segment))
             ordinals[name] += 1
             if ordinals[name] > SEGMENTS_MAX:
-                raise Unmappable("structure", "its results or administrations are too many")
+                raise Unmappable("structure", "its results, administrations or orders are too many")
     return [tuple(group) for group in groups]
 
 
 def _told_apart(one: Draft, group: int, said: Counter[tuple[object, ...]]) -> Draft:
     """What a message says again under the same name is another thing: numbered in its order."""
-    assert one.stream is not None, "evidence names its stream"
+    if one.stream is None:
+        return one  # an order is named by its number
     key = (group if one.stream.of_patient else None, *one.stream.parts)
     said[key] += 1
     if said[key] == 1:

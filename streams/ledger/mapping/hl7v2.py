@@ -13,9 +13,11 @@ from schemas.identity import Identifier
 from streams.ledger.mapping import (
     administrations,
     changes,
+    controls,
     evidence,
     immunizations,
     movement,
+    orders,
     results,
     times,
 )  # fmt: skip
@@ -36,7 +38,7 @@ from streams.ledger.mapping.place import place
 from streams.ledger.mapping.table import IGNORED, RECEIVED, RECORDED, RULES, Rule
 from streams.ledger.mapping.times import Moment
 
-MAPPER_VERSION = 5  # rises when the same bytes give other drafts
+MAPPER_VERSION = 6  # rises when the same bytes give other drafts
 
 _Timed: TypeAlias = tuple[Moment, str]
 """A moment, and the field that gave it."""
@@ -46,8 +48,9 @@ _TELLERS: Mapping[tuple[str, str], evidence.Teller] = {
     ("RAS", "O17"): administrations.tell,
     ("RAS", "O01"): administrations.tell,  # v2.3's name of it
     ("VXU", "V04"): immunizations.tell,
+    **{message: orders.teller(kind) for message, kind in controls.MESSAGES.items()},
 }
-"""What tells of evidence, by message type and trigger; every ADT has its rule."""
+"""What tells of evidence and orders, by message type and trigger; every ADT has its rule."""
 
 _CODE = re.compile(r"[A-Z][A-Z0-9]{2}")
 _NO_VISIT = "no visit number: PV1-19 and PID-18 are empty"
@@ -108,6 +111,7 @@ def map_message(body: bytes, feed: Feed, *, received_at: datetime) -> Facts | Ig
                 received_at=received_at,
             ),
             tell,
+            telling=orders.TELLING if (kind, trigger) in controls.MESSAGES else evidence.TELLING,
         )  # fmt: skip
     elif rule:
         parts, left_out = _visit_parts(message, feed, rule, received_at)

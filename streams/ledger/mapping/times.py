@@ -85,6 +85,22 @@ def within(moment: Moment, coarse: Moment, zone: ZoneInfo) -> bool:
     return begins.timetuple()[:same] == asked.timetuple()[:same]
 
 
+def end(moment: Moment, zone: ZoneInfo) -> Moment:
+    """The moment itself, or where the year, month or day ends that it names."""
+    if moment.precision not in COARSE:
+        return moment
+    match = _TIME.fullmatch(moment.text)
+    offset = _offset(match.group(3)) if match and match.group(3) else None
+    begins = moment.at.astimezone(offset or zone).replace(tzinfo=None)
+    if moment.precision == "day":
+        ends = begins + timedelta(days=1)
+    elif moment.precision == "month":
+        ends = (begins + timedelta(days=32)).replace(day=1)  # the next month has begun by then
+    else:
+        ends = begins.replace(year=begins.year + 1)
+    return Moment(ends.replace(tzinfo=offset or zone).astimezone(UTC), moment.precision, "")
+
+
 def first(said: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Moment, str] | None:
     """The first of named texts that is a time, read, with its name; None if none is.
 

@@ -9,7 +9,7 @@ import pytest
 from schemas.failpoints import FailPoint
 from sinks import judged, verification
 from sinks.tables.verification import FACTS
-from streams.verification import judging
+from streams.verification import judging, rows
 from streams.verification.judging import Judge
 from tests.sinks.provisioned import made
 from tests.streams.verification import told
@@ -75,10 +75,10 @@ def test_patients_with_many_marks_are_judged_together_the_longest_waiting_first(
     facts = [told.evidence(f"{name}/{hour}", f"{hour}:00", patient=name)
              for name in names for hour in range(10, 18)]  # fmt: skip
     line.tell(*facts, judge=False)
-    with verification.due(line.store.database) as work:
+    with verification.due(line.store.database, rows.asked_for) as work:
         assert set(work.patients) == {uid(name) for name in names}
     line.tell(*facts, judge=False)
-    with verification.due(line.store.database, limit=3) as work:
+    with verification.due(line.store.database, rows.asked_for, limit=3) as work:
         assert set(work.patients) == {uid(name) for name in names[:3]}
 
 

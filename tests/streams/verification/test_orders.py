@@ -2,6 +2,7 @@
 
 import itertools
 from collections import defaultdict
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -133,18 +134,22 @@ class Memory:
                     self.tables[table.name][key] = dict(change.row)
 
     def facts(self) -> Facts:
+        """All facts, the tasks among them that orders ask for."""
+        around = self.around()
+        asked = [row for row, stands in rows.asked_for(around) if stands]
+        return rows.facts(replace(around, tasks=[*around.tasks, *asked]))
+
+    def around(self) -> Around:
         def of(name, *columns):
             listed = self.tables[f"verification_{name}"].values()
             return [{each: row[each] for each in columns} if columns else row for row in listed]
 
-        return rows.facts(
-            Around(
-                tasks=of("tasks"), evidence=of("evidence"), rules=of("rules"),
-                decisions=of("decisions"),
-                watermarks=list(self.tables["feed_watermarks"].values()),
-                visits=of("visits", "admission_id", "tenant_id", "owner_id", "joined_into"),
-                links=of("links"),
-            )
+        return Around(
+            tasks=of("tasks"), evidence=of("evidence"), rules=of("rules"),
+            decisions=of("decisions"), orders=of("orders"),
+            watermarks=list(self.tables["feed_watermarks"].values()),
+            visits=of("visits", "admission_id", "tenant_id", "owner_id", "joined_into"),
+            links=of("links"),
         )  # fmt: skip
 
 

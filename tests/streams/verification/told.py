@@ -15,7 +15,7 @@ RULE = {
     "name": "temperature", "evidence_kinds": ["observation"],
     "codes": [{"system": "LN", "code": "8310-5"}], "window_before_s": 1800,
     "window_after_s": 1800, "allowance_s": 3600, "encounter_policy": "any", "thresholds": None,
-    "feeds": [], "stale_after_s": 7200,
+    "feeds": [], "stale_after_s": 7200, "order_codes": [],
 }  # fmt: skip
 IGNORED = ("partition_seq", "judged_at", "revision")
 
@@ -43,18 +43,42 @@ def task(name="t", *, due="10:00", patient="p", rule="r", status=None, version=1
 
 
 def evidence(
-    name="e", performed="10:00", *, reported=None, state="final", patient="p", visit=None, feed=FEED
-):
+    name="e", performed="10:00", *, reported=None, state="final", patient="p", visit=None,
+    feed=FEED, order=None
+):  # fmt: skip
     reported = reported or performed
     data = {
         "patient_id": uid(patient), "reported_at": micros(at(reported)), "version": None,
         "kind": "observation", "state": state, "raw_state": "F",
         "codes": [{"system": "LN", "code": "8310-5"}], "value_number": 37.0, "value_unit": "Cel",
         "value_comparator": None, "value_code": None,
-        "admission_id": uid(visit) if visit else None, "order_id": None,
+        "admission_id": uid(visit) if visit else None, "order_id": uid(order) if order else None,
     }  # fmt: skip
     said = f"{reported}/{state}/{patient}"
     return happened("evidence.recorded", name, data, said=said, occurred=performed, feed_id=feed)
+
+
+def order(
+    name="o", said="placed", *, reported="09:00", ordered=None, patient="p", code="24323-8",
+    starts=None, ends=None, day=False, filler=None, visit=None, **given
+):  # fmt: skip
+    """What is told of an order; ``day``: its start says no more than the day."""
+    data = {
+        "patient_id": uid(patient), "reported_at": micros(at(reported)), "kind": "service",
+        "codes": [{"system": "LN", "code": code}] if code else [],
+        "starts_at": starts and micros(at(starts)), "ends_at": ends and micros(at(ends)),
+        "starts_precision": starts and ("day" if day else "minute"),
+        "ends_precision": ends and "minute", "occurrences": None, "interval_s": None,
+        "simple": True, "admission_id": uid(visit) if visit else None,
+        "filler_order_id": uid(filler) if filler else None, **given,
+    }  # fmt: skip
+    told = f"{reported}/{patient}/{code}/{starts}/{ends}/{filler}/{sorted(given.items())}"
+    return happened(f"order.{said}", name, data, said=told, occurred=ordered or reported)
+
+
+def retired(name="r", occurred="12:00", version=2):
+    data = {"reason_code": None}
+    return happened("verification_rule.retired", name, data, occurred=occurred, version=version)
 
 
 def rule(name="r", *, version=1, **given):
@@ -144,6 +168,14 @@ class Line:
     def outcomes(self):
         """The outcome of each task by its name's id."""
         return {str(row["task_id"]): row["status"] for row in self.rows()}
+
+    def asked(self):
+        """The outcomes and reasons of the tasks that orders ask for, by due time."""
+        found = self.store.rows(
+            "SELECT status::text, reasons FROM emr_verifications JOIN verification_tasks"
+            " USING (task_id) WHERE order_id IS NOT NULL ORDER BY due_at, task_id"
+        )
+        return [(row["status"], *row["reasons"]) for row in found]
 
     def outcome(self, name="t"):
         return self.outcomes()[uid(name)]

@@ -66,6 +66,8 @@ CODE = {"system": "LN", "code": "1"}
         ({"feeds": ["f"] * 101}, "feeds"),
         ({"window_after_s": -1}, "span"),
         ({"allowance_s": 366 * 86400 + 1}, "span"),
+        ({"order_codes": [{"system": " ", "code": "1"}]}, "codes"),
+        ({"order_codes": [{"system": "LN", "code": "1"}] * 1_001}, "order_codes"),
         ({"window_before_s": 0, "window_after_s": 0}, "span"),
         ({"thresholds": {"low": None, "high": None, "unit": None}}, "thresholds"),
         ({"thresholds": {"low": 2.0, "high": 1.0, "unit": None}}, "thresholds"),

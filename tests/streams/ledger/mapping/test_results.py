@@ -78,7 +78,7 @@ def test_v4_an_order_is_cancelled_without_a_result_and_at_its_own_time():
 def test_v4_a_new_order_is_nothing():
     facts = mapped(oru("ORC|NW|P1^CPOE", REQUEST))
     assert len(facts.parts[0].drafts) == 1
-    assert facts.left_out == ("no evidence: nothing observed, administered or cancelled",)
+    assert facts.left_out == ("no evidence: nothing observed, administered, ordered or cancelled",)
 
 
 def test_a_cancelled_order_without_a_number_is_left_out():

@@ -1,0 +1,99 @@
+"""Tasks that orders ask for, where a rule says so: a pure function of orders and rules (V4, V9)."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from uuid import UUID, uuid5
+
+from streams.verification.facts import Evidence, Facts, Order, Rule, Task
+from streams.verification.timing import instances
+
+TASKS = UUID("0d2f6a52-5d0a-5c61-9b0e-2b8a6f1c4e33")  # namespace of these tasks' ids; never changes
+_Named = TypeVar("_Named", Task, Evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A task of an order's; where it doesn't ``stand`` the rule, or the order, asks no more."""
+
+    task: Task
+    order: Order
+    stands: bool
+
+
+def tasks(orders: Iterable[Order], rules: Iterable[Rule]) -> Iterator[Asked]:
+    """Each task that an order ever asked for under a rule, by all that both have ever said."""
+    told = sorted(orders, key=lambda order: order.order_id)
+    same = fillers(told)
+    for rule in sorted(rules, key=lambda rule: rule.rule_id):
+        for order in told:
+            if order.tenant_id == rule.tenant_id and order.codes_told & rule.order_codes_told:
+                known = (order.tenant_id, order.order_id) not in same
+                yield from _asked(order, rule, stands=known and _stands(order, rule))
+
+
+def named(facts: Facts) -> Facts:
+    """The facts with each order under one id, where its filler's number is known to be its too."""
+    same = fillers(facts.orders)
+    if not same:
+        return facts
+    return replace(
+        facts,
+        tasks=tuple(_named(each, same) for each in facts.tasks),
+        evidence=tuple(_named(each, same) for each in facts.evidence),
+    )
+
+
+def states(orders: Iterable[Order]) -> dict[tuple[str, str], str]:
+    """How each order stands, by tenant and id: what was told last under any of its numbers."""
+    orders = tuple(orders)
+    same = fillers(orders)
+    newest: dict[tuple[str, str], Order] = {}
+    for order in orders:
+        key = order.tenant_id, same.get((order.tenant_id, order.order_id), order.order_id)
+        if key not in newest or newest[key].state_place < order.state_place:
+            newest[key] = order
+    return {key: order.state for key, order in newest.items()}
+
+
+def fillers(orders: Iterable[Order]) -> dict[tuple[str, str], str]:
+    """By tenant and a filler's id of an order: the id it stands under; not where several do."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for order in orders:
+        if order.filler_id is not None and order.filler_id != order.order_id:
+            found.setdefault((order.tenant_id, order.filler_id), set()).add(order.order_id)
+    return {key: min(ids) for key, ids in found.items() if len(ids) == 1}
+
+
+def _asked(order: Order, rule: Rule, *, stands: bool) -> Iterator[Asked]:
+    """The task of each instance that any timing of the order ever had."""
+    listed = instances(order.timing, order.ordered_at)
+    for number in range(max(order.most, len(listed))):
+        of = listed[number] if number < len(listed) else listed[-1]
+        here = stands and number < len(listed)
+        task = Task(
+            task_id=str(uuid5(TASKS, f"{order.order_id}/{rule.rule_id}/{number}")),
+            tenant_id=order.tenant_id,
+            version=order.version,
+            recorded_at=order.recorded_at,
+            patient_id=order.patient_id,
+            admission_id=order.admission_id,
+            rule_id=rule.rule_id,
+            order_id=order.order_id,
+            window_starts_at=of.starts_at,
+            window_ends_at=of.ends_at,
+            due_at=of.due_at,
+            cancelled=not here,
+        )
+        yield Asked(task=task, order=order, stands=here)
+
+
+def _stands(order: Order, rule: Rule) -> bool:
+    """Whether the rule asks for it as both are now; a retired one does for orders of before."""
+    retired = rule.retired_at is not None and order.ordered_at >= rule.retired_at
+    return not retired and not order.codes.isdisjoint(rule.order_codes)
+
+
+def _named(each: _Named, same: Mapping[tuple[str, str], str]) -> _Named:
+    other = same.get((each.tenant_id, each.order_id or ""))
+    return each if other is None else replace(each, order_id=other)

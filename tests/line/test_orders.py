@@ -1,0 +1,122 @@
+"""Orders from outside: asked for over MLLP, done over MLLP, known in rows and on the topic."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from psycopg.rows import dict_row
+
+from ops.access import schema_ids
+from schemas.codec import Codec
+from schemas.topics import VERIFICATIONS
+from tests.line.conftest import Line
+
+pytestmark = pytest.mark.alone
+
+SECONDS = 120.0  # until the judge has said what is to be said, however busy the machine
+RULE = {
+    "name": "glucose, as ordered", "evidence_kinds": ["observation"],
+    "codes": [{"system": "LN", "code": "2345-7"}],
+    "order_codes": [{"system": "C4", "code": "82947"}],
+    "window_before_s": 1800, "window_after_s": 7200, "allowance_s": 3600,
+    "encounter_policy": "any", "feeds": [], "stale_after_s": 86400,
+}  # fmt: skip
+PATIENT = "PID|1||4711^^^WARD^MR||Canaryname^Ada"
+TASKS = """
+SELECT task.task_id::text, task.order_id::text, told.status::text, told.reasons
+FROM verification_tasks AS task LEFT JOIN emr_verifications AS told USING (task_id)
+WHERE task.rule_id = %s ORDER BY task.due_at
+"""
+
+
+def message(kind: str, control_id: str, sent: str, *segments: str) -> str:
+    head = f"MSH|^~\\&|CPOE|WARD|||{sent}||{kind}|{control_id}|P|2.5.1"
+    return "\r".join([head, PATIENT, *segments, ""])
+
+
+def order(number: str, control: str, sent: str, starts: str) -> str:
+    return message(
+        "ORM^O01", f"o-{number}-{control}", sent, f"ORC|{control}|{number}^CPOE|||||||{sent}",
+        f"TQ1|1||||||{starts}||S", f"OBR|1|{number}^CPOE||82947^Glucose^C4",
+    )  # fmt: skip
+
+
+def result(number: str, sent: str, done: str) -> str:
+    return message(
+        "ORU^R01", f"r-{number}", sent,
+        f"OBR|1|{number}^CPOE|F-{number}^LAB|82947^Glucose^C4|||{done}",
+        "OBX|1|NM|2345-7^Glucose^LN||5.4|mmol/L|||||F",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rule(line: Line) -> str:
+    """A rule that makes tasks of orders for a glucose."""
+    stream, command = str(uuid4()), str(uuid4())
+    asked = ("verification_rule.define", "--stream", stream, "--id", command, "--wait", "10")
+    deadline = time.monotonic() + SECONDS
+    while (said := line.json("command", *asked, stdin=json.dumps(RULE)))["outcome"] == "pending":
+        assert time.monotonic() < deadline, said
+    assert said["outcome"] == "accepted", said
+    return stream
+
+
+def tell(line: Line, text: str) -> None:
+    assert line.json("send", "-", stdin=text)["answers"]["AA"] == 1
+    line.settle()
+
+
+def tasks(line: Line, rule: str, *statuses: str) -> list[dict[str, Any]]:
+    """The tasks of the rule by their due times, once they have come to these outcomes."""
+    server = line.settings.postgres
+    assert server is not None
+    deadline = time.monotonic() + SECONDS
+    url = server.superuser_url(server.database)
+    with psycopg.connect(url, connect_timeout=5, autocommit=True, row_factory=dict_row) as found:
+        while True:
+            rows = found.execute(TASKS, (rule,)).fetchall()
+            if [row["status"] for row in rows] == list(statuses):
+                return rows
+            assert time.monotonic() < deadline, rows
+            time.sleep(0.2)
+
+
+def published(line: Line) -> Iterator[dict[str, Any]]:
+    """All results on the topic."""
+    codec = Codec(schema_ids(line.settings))
+    consumer = Consumer(
+        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "orders"}
+    )
+    for partition in range(line.settings.partitions):
+        place = TopicPartition(VERIFICATIONS.name, partition, 0)
+        low, high = consumer.get_watermark_offsets(place, timeout=10)
+        consumer.assign([place])
+        for _ in range(low, high):
+            record = consumer.poll(10)
+            assert record is not None
+            yield codec.decode(record.value())[1]
+    consumer.close()
+
+
+def test_an_order_is_a_task_that_its_result_verifies(line: Line, rule: str):
+    tell(line, order("P1", "NW", "20260301080000", "20260301100000"))
+    (task,) = tasks(line, rule, "pending")
+    assert task["order_id"]
+    tell(line, order("P2", "NW", "20260301080100", "20260301150000"))
+    tell(line, result("P1", "20260301103000", "20260301100500"))
+    one, other = tasks(line, rule, "verified", "pending")
+    assert (one["task_id"], one["reasons"]) == (task["task_id"], ["evidence"])
+    assert line.json("verify", one["task_id"])["result"]["status"] == "verified"
+    assert "verified: it was done" in line.run("verify", one["task_id"]).stdout
+    tell(line, order("P2", "CA", "20260301110000", "20260301150000"))
+    tasks(line, rule, "verified", "void")
+    line.settle()
+    newest = {each["task_id"]: each for each in published(line)}  # by revision: of one partition
+    assert newest[one["task_id"]]["outcome"] == "verified"
+    assert newest[other["task_id"]]["outcome"] == "void"
+    assert "its order was cancelled" in line.run("verify", other["task_id"]).stdout
