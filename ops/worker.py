@@ -23,6 +23,7 @@ from sinks.database import Database, DatabaseAway, connect
 from streams import app as apps
 from streams import log, publications
 from streams.ledger.processor import Ledger
+from streams.letters import Letters
 from streams.ownership import Ownership
 from streams.ports import Processor
 from streams.projector import Projector
@@ -74,10 +75,10 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A processor with what follows it in threads: relays that publish what it writes, a judge."""
+    """A processor with what follows it in threads: relays of what it writes, letters, a judge."""
 
     processor: Processor
-    followers: tuple[Relay | Judge, ...] = ()
+    followers: tuple[Relay | Judge | Letters, ...] = ()
 
 
 def _ledger(parts: Parts) -> Built:
@@ -90,13 +91,12 @@ def _ledger(parts: Parts) -> Built:
 
 
 def _read_models(parts: Parts) -> Built:
-    return Built(
-        Projector(
-            name="read-models", projections=PROJECTIONS, database=parts.database,
-            ownership=parts.ownership(*(each.name for each in PROJECTIONS)),
-            codec=parts.codec, root=access.root(parts.settings),
-        )
+    processor = Projector(
+        name="read-models", projections=PROJECTIONS, database=parts.database,
+        ownership=parts.ownership(*(each.name for each in PROJECTIONS)),
+        codec=parts.codec, root=access.root(parts.settings),
     )  # fmt: skip
+    return Built(processor, (Letters(projector=processor),))
 
 
 def _trajectory(parts: Parts) -> Built:
@@ -105,7 +105,8 @@ def _trajectory(parts: Parts) -> Built:
         ownership=parts.ownership(PROJECTION.name),
         codec=parts.codec, root=access.root(parts.settings),
     )  # fmt: skip
-    return Built(processor, (parts.relay(publications.trajectory_points(parts.codec)),))
+    relay = parts.relay(publications.trajectory_points(parts.codec))
+    return Built(processor, (relay, Letters(projector=processor)))
 
 
 def _verification(parts: Parts) -> Built:
@@ -115,7 +116,8 @@ def _verification(parts: Parts) -> Built:
         codec=parts.codec, root=access.root(parts.settings),
     )  # fmt: skip
     relay = parts.relay(publications.verification_results(parts.codec))
-    return Built(processor, (Judge(database=parts.database), relay))
+    judge = Judge(database=parts.database)
+    return Built(processor, (judge, relay, Letters(projector=processor)))
 
 
 PROCESSORS: Mapping[str, Callable[[Parts], Built]] = {
@@ -204,7 +206,7 @@ def _await_servers(settings: Settings) -> Ids:
     raise AssertionError("pauses never end")
 
 
-def _follow(follower: Relay | Judge, stop: threading.Event) -> None:
+def _follow(follower: Relay | Judge | Letters, stop: threading.Event) -> None:
     """Relay or judge until told to stop; a broken invariant ends the process, gracefully."""
     follower.run(stop)
     if follower.failure:

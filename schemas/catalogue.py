@@ -1,6 +1,7 @@
 """The Avro contracts: every record, its schema, the subject it is registered under."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ Schema = str | list[Any] | dict[str, Any]  # as JSON gives it
 AVRO = Path(__file__).parent / "avro"
 EVENTS_NAMESPACE = "wardtrail.events"
 PRIMITIVES = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+_FOREIGN = re.compile(re.escape(EVENTS_NAMESPACE) + r"\.[A-Z][A-Za-z0-9]{0,99}")
 DEPTH_MAX = 32  # deeper than any contract; a recursive one is found by its names
 
 
@@ -77,6 +79,38 @@ def prepared(full: dict[str, Any]) -> Mapping[str, Any]:
     check(full)
     ready: dict[str, Any] = fastavro.parse_schema(_plain(full))
     return ready
+
+
+def is_foreign(record: str) -> bool:
+    """Whether this is the name of an event's record that isn't one of this release."""
+    return _FOREIGN.fullmatch(record) is not None and record not in records()
+
+
+def foreign(record: str, said: str) -> Mapping[str, Any]:
+    """The schema of an event that only a newer release knows, for fastavro.
+
+    Raises :class:`SchemaUnsafe` where it is that, no schema, or not this record's.
+    """
+    if not is_foreign(record):
+        raise SchemaUnsafe(f"no event of a newer release: {record}")
+    try:
+        full = json.loads(said)
+        check(full)
+        if full["type"] != "record" or ".".join((full["namespace"], full["name"])) != record:
+            raise SchemaUnsafe(f"the schema is of another record: {record}")
+        return prepared(full)
+    except SchemaUnsafe:
+        raise
+    except Exception as error:  # whatever the text is: it came over the network
+        raise SchemaUnsafe(f"no schema of ours: {record}") from error
+
+
+@cache
+def envelope(record: str) -> Mapping[str, Any]:
+    """The fields that every event has, for fastavro: what can be read of one of any release."""
+    namespace, _, name = record.rpartition(".")
+    assert namespace == EVENTS_NAMESPACE, f"an event's record is in {EVENTS_NAMESPACE}: {record}"
+    return prepared({**_load(AVRO / "event.avsc"), "name": name})
 
 
 @cache

@@ -60,10 +60,14 @@ class Writer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ids:
-    """The registry's ids: of each record's present schema, and of the older ones."""
+    """The registry's ids: of each record's present schema, and of the older ones.
+
+    ``foreign`` are events of which only a newer release knows more than the envelope.
+    """
 
     newest: Mapping[str, int]
     older: tuple[Writer, ...] = field(default=())
+    foreign: tuple[Writer, ...] = field(default=())
 
     def __post_init__(self) -> None:
         missing = set(catalogue.records()) - set(self.newest)
@@ -80,9 +84,14 @@ class Ids:
 
     def dumps(self) -> str:
         """As JSON, to be stored beside the settings while the registry can be asked."""
-        older = [[writer.schema_id, writer.record, writer.text] for writer in self.older]
+        older, foreign = (
+            [[writer.schema_id, writer.record, writer.text] for writer in writers]
+            for writers in (self.older, self.foreign)
+        )
         schemas = {record: catalogue.text(record) for record in self.newest}
-        return json.dumps({"newest": dict(self.newest), "older": older, "schemas": schemas})
+        return json.dumps(
+            {"newest": dict(self.newest), "older": older, "foreign": foreign, "schemas": schemas}
+        )
 
     @classmethod
     def loads(cls, stored: str) -> "Ids":
@@ -90,9 +99,12 @@ class Ids:
         try:
             loaded = json.loads(stored)
             newest = {str(record): int(number) for record, number in loaded["newest"].items()}
-            older = tuple(
-                Writer(schema_id=int(number), record=str(record), text=str(text))
-                for number, record, text in loaded["older"]
+            older, foreign = (
+                tuple(
+                    Writer(schema_id=int(number), record=str(record), text=str(text))
+                    for number, record, text in writers
+                )
+                for writers in (loaded["older"], loaded.get("foreign", ()))
             )
             schemas = loaded["schemas"]
             same = all(schemas[record] == catalogue.text(record) for record in newest)
@@ -100,7 +112,7 @@ class Ids:
             raise IdsInvalid("stored schema ids can't be read; ask the registry again") from None
         if not same:
             raise IdsInvalid("stored schema ids are of other schemas; ask the registry again")
-        return cls(newest=newest, older=older)
+        return cls(newest=newest, older=older, foreign=foreign)
 
 
 class Codec:
@@ -111,7 +123,8 @@ class Codec:
 
     ``ask`` is the registry's answer as of now. It is asked, at most every ``ASK_SECONDS``, when
     a record has an id that isn't known: a newer release may have begun to write. What it raises
-    comes out of :meth:`decode`, for such a record is neither good nor bad yet.
+    comes out of :meth:`decode`, for such a record is neither good nor bad yet. Of an event whose
+    record only that release knows the envelope is read, without ``data``.
     """
 
     __slots__ = ("_ask", "_asked_at", "_newest", "_older", "_writers")
@@ -141,6 +154,13 @@ class Codec:
                 continue  # its records are refused like those of an unknown id
             newest = writers[writer.record][1]
             older_readers[_HEAD.pack(0, writer.schema_id)] = writer.record, older, newest
+        for writer in ids.foreign:
+            try:
+                theirs = catalogue.foreign(writer.record, writer.text)
+            except catalogue.SchemaUnsafe:
+                continue
+            found = writer.record, theirs, catalogue.envelope(writer.record)
+            older_readers.setdefault(_HEAD.pack(0, writer.schema_id), found)
         self._writers, self._newest, self._older = writers, newest_readers, older_readers
 
     def decode(self, data: bytes) -> tuple[str, dict[str, Any]]:

@@ -30,6 +30,7 @@ NAMES = frozenset(
         "sink: moved",
         "sink: committed",
         "sink: dead letter written",
+        "sink: released",
         "ledger: locked",
         "ledger: loaded",
         "ledger: deciding",

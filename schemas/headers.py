@@ -1,6 +1,8 @@
 """The records' headers: CloudEvents 1.0, Kafka protocol binding, binary content mode."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +15,26 @@ RAW_TYPE = "emr.hl7v2.received"
 POINT_TYPE = "trajectory.point.changed"
 RESULT_TYPE = "app.command.decided"
 VERIFICATION_TYPE = "verification.result.changed"
+SEQUENCE = "ce_sequence"
+_ID = rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_PLACED = re.compile(_ID + rb" [a-z_]+/" + _ID + rb" ([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Whose event it is, in which stream, at which ``partition_seq``."""
+
+    tenant_id: str
+    stream_id: str
+    position: int
 
 
 def for_event(event: Event) -> Headers:
-    """An event's headers; the subject is its stream, a pseudonym."""
-    return _cloud_event(
+    """An event's headers; the subject is its stream, a pseudonym.
+
+    The sequence is its ``partition_seq``: by it a record that can't be decoded still has a place.
+    """
+    headers = _cloud_event(
         id=event["event_id"],
         source=f"urn:tenant:{event['tenant_id']}:feed:{event['feed_id']}",
         type=event["event_type"],
@@ -29,6 +46,20 @@ def for_event(event: Event) -> Headers:
         causation=event["causation_id"],
         trace=event["trace"],
     )
+    headers.append((SEQUENCE, str(event["partition_seq"]).encode()))
+    return headers
+
+
+def place(headers: Sequence[tuple[str, bytes]]) -> Place | None:
+    """Where :func:`for_event` says that an event belongs; None where that isn't all said."""
+    said = dict(headers)
+    found = _PLACED.fullmatch(
+        b" ".join(said.get(name, b"") for name in ("tenant", "ce_subject", SEQUENCE))
+    )
+    if found is None:
+        return None
+    tenant, stream, position = (part.decode() for part in found.groups())
+    return Place(tenant_id=tenant, stream_id=stream, position=int(position))
 
 
 def for_raw(message: Mapping[str, Any]) -> Headers:

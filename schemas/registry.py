@@ -8,11 +8,15 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, Schema
 
 from schemas import catalogue
 from schemas.codec import Ids, Writer
+from schemas.topics import EVENTS
 
 COMPATIBILITY = "FULL_TRANSITIVE"
 REPLY_SECONDS = 5.0  # the client's own default is to wait for ever
 ASKING = 8  # requests under way: a process that starts asks of every subject
 VERSIONS_MAX = 1_000  # of one subject; a registry that says more is not ours
+FOREIGN_MAX = 1_000  # events that only newer releases know; there are less than a hundred in all
+_EVENTS = f"{EVENTS.name}-"
+_NO_ID = -1
 _NOT_FOUND = 404
 _REFUSED = frozenset({409, 422})
 _Answer = TypeVar("_Answer")
@@ -56,6 +60,7 @@ class Registry:
     def lookup(self) -> Ids:
         """The ids of our schemas and of their older versions; asks and changes nothing.
 
+        Also those of events under our topic that this release doesn't know.
         Raises :class:`SchemaMissing` if one of ours isn't registered.
         """
         newest: dict[str, int] = {}
@@ -63,7 +68,7 @@ class Registry:
         for record, number, writers in _all(self._known, catalogue.subjects().items()):
             newest[record] = number
             older.extend(writers)
-        return Ids(newest=newest, older=tuple(older))
+        return Ids(newest=newest, older=tuple(older), foreign=tuple(self._foreign()))
 
     def check(self) -> None:
         """Raise :class:`CompatibilityWeak` unless every subject of ours is FULL_TRANSITIVE."""
@@ -142,6 +147,24 @@ class Registry:
             for one in found
             if one.schema_id != newest
         ]
+
+    def _foreign(self) -> list[Writer]:
+        """Every version of every event that a newer release has registered under our topic."""
+        subjects = [
+            subject
+            for subject in self._ask(self._client.get_subjects)
+            if subject.startswith(_EVENTS) and catalogue.is_foreign(subject.removeprefix(_EVENTS))
+        ]
+        if len(subjects) > FOREIGN_MAX:
+            raise RegistryAway(f"the registry names too many subjects: {len(subjects)}")
+        return [writer for found in _all(self._versions, sorted(subjects)) for writer in found]
+
+    def _versions(self, subject: str) -> list[Writer]:
+        record = subject.removeprefix(_EVENTS)
+        try:
+            return self._older(subject, record, _NO_ID, None)
+        except SchemaRegistryError:
+            return []  # it was deleted since
 
     def _level(self, subject: str | None) -> str | None:
         """The compatibility that is set for the subject itself, None if none is."""

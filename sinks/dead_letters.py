@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID, uuid4
 
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from schemas import sealing
 from sinks.changes import Append
 from sinks.subscriptions import Held
-from sinks.tables import dead_letters
+from sinks.tables import dead_letters, parked_records
 
 FIELD = "record"  # the sealed field that holds key and value
 # Our keys are ids; another may be anything, and is only in the sealed record.
@@ -19,7 +20,11 @@ _PSEUDONYM = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A record and why it ended here; ``cause`` is a class, ``reason`` a line without PHI."""
+    """A record and why it ended here; ``cause`` is a class, ``reason`` a line without PHI.
+
+    ``keys`` are those that it parks, or behind which it waits (``state``); with none it parks
+    nobody. ``position`` is the ``partition_seq`` of its event.
+    """
 
     offset: int
     key: bytes | None = field(repr=False)
@@ -31,11 +36,28 @@ class DeadLetter:
     feed_id: UUID | None = None
     message_id: UUID | None = None
     event_id: UUID | None = None
+    keys: tuple[str, ...] = ()
+    state: Literal["dead", "parked"] = "dead"
+    position: int | None = None
 
 
 def changes(held: Held, letters: Sequence[DeadLetter], line: sealing.Key) -> list[Append]:
     """The rows; each record sealed whole under the line's key, so that no worker needs others."""
-    return [Append(dead_letters, _row(held, letter, line)) for letter in letters]
+    return [
+        *(Append(dead_letters, _row(held, letter, line)) for letter in letters),
+        *(
+            Append(
+                parked_records,
+                {
+                    "subscription_id": held.subscription_id, "topic": held.topic,
+                    "partition": held.partition, "parked_key": key, "offset": letter.offset,
+                    "tenant_id": letter.tenant_id,
+                },
+            )
+            for letter in letters
+            for key in letter.keys
+        ),
+    ]  # fmt: skip
 
 
 def open_record(
@@ -68,7 +90,8 @@ def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]
         "stage": letter.stage,
         "cause": letter.cause,
         "reason": letter.reason,
-        "state": "dead",
+        "state": letter.state,
+        "position": letter.position,
         "record_sealed": sealing.seal(
             whole, line, tenant=sealing.NOBODY, person=None, record=row_id, field=FIELD
         ),

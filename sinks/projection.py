@@ -31,9 +31,12 @@ class Projection:
 
     ``fold`` gets one stream's new events in order and the rows loaded for that stream by table
     name; it returns changes of tables in ``owns`` and nothing else, and never reads a clock.
-    ``unknown`` tells what an event does whose type this release doesn't know: it is skipped and
-    counted as ignored, or it stops the partition. A rebuild refuses it in any case.
-    ``notify`` is the channel on which a relay waits for the rows.
+    ``unknown`` tells what an event does whose type this release doesn't know, in a kind of stream
+    that the projection reads: its stream is parked, so that a newer release goes on there without
+    a rebuild; or it is skipped and counted as ignored, for rows that don't depend on each other;
+    or it stops the partition. A rebuild refuses it in any case.
+    ``notify`` is the channel on which a relay waits for the rows, ``relay`` the subscription of
+    the one that publishes them by the positions of the events they come from.
     In loaded rows ids are strings and times aware datetimes, as in the changes.
     """
 
@@ -44,7 +47,8 @@ class Projection:
     fold: Fold
     fold_version: int = 1
     notify: str | None = None
-    unknown: Literal["skip", "stop"] = "skip"
+    relay: str | None = None
+    unknown: Literal["park", "skip", "stop"] = "park"
 
     def __post_init__(self) -> None:
         assert all(load.table in self.owns for load in self.loads), "a fold loads only its own"

@@ -281,13 +281,18 @@ def backlog(
 
 
 def dead_letters(
-    connection: Snapshot, *, limit: int, tenant_id: UUID | None = None
+    connection: Snapshot,
+    *,
+    limit: int,
+    tenant_id: UUID | None = None,
+    state: str | None = None,
 ) -> list[Letter]:
-    """The newest dead letters first; all, or one tenant's."""
+    """The newest dead letters first; all, or one tenant's, or those in one state."""
     rows = connection.execute(
-        "SELECT * FROM dead_letters WHERE %(tenant)s::uuid IS NULL OR tenant_id = %(tenant)s"
+        "SELECT * FROM dead_letters WHERE (%(tenant)s::uuid IS NULL OR tenant_id = %(tenant)s)"
+        " AND (%(state)s::text IS NULL OR state = %(state)s)"
         " ORDER BY created_at DESC, id LIMIT %(limit)s",
-        {"tenant": tenant_id, "limit": limit},
+        {"tenant": tenant_id, "state": state, "limit": limit},
     )
     return [_of(Letter, row) for row in rows]
 

@@ -3,19 +3,21 @@
 While it lasts the owner of the projection's partitions is `rebuild`, from whom no worker takes
 them; a rebuild that dies leaves them so, and the next one begins again. Offsets and counts stay as
 they are: they tell of the log, which was read. Only the position in the ledger begins at 0.
+
+Dead letters are tried again, each where it stands among the events. What still can't be folded
+parks its stream as before; what was discarded stays out.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from schemas.events import TYPES, Event
 from schemas.failpoints import hit
-from sinks import relay, subscriptions, transaction
+from sinks import parking, relay, subscriptions, transaction
 from sinks.batches import bisect
 from sinks.database import Database, Row, connect, for_tenants
 from sinks.dead_letters import DeadLetter
@@ -75,18 +77,20 @@ class Rebuilding:
         :class:`~sinks.database.DatabaseAway`.
         """
         refuse_unknown(_types(self.database))
-        again = self.published if self._risen(projection) else None
+        again = self.published if self._risen(projection) or self._open(projection) else None
         held = _begin(self.owner_url, projection, self.events.topic, again)
         hit("rebuild: begun")
         heads = {each.partition: relay.head(self.database, each.partition) for each in held}
         done = 0
         try:
             for each in held:
-                after = 0
+                after, part = 0, _Part(self.database, projection, each)
                 while batch := self._read(each, after):
-                    after = self._apply(projection, each, batch)
+                    after = part.apply(batch)
                     done += len(batch)
                     tell(done, max(done, sum(heads.values())))
+                    if part.ended:
+                        break  # the rest is the worker's, out of the log
             _end(self.database, held)
         except Stale:
             raise Overtaken(f"another rebuild has begun: {projection.name}") from None
@@ -97,25 +101,15 @@ class Rebuilding:
         refuse_unknown(Counter((row["event_type"], row["schema_version"]) for row in rows))
         return [Told(row["partition_seq"], self.decode(row)) for row in rows]
 
-    def _apply(self, projection: Projection, held: Held, batch: Sequence[Told]) -> int:
-        """Fold one batch; an event that was a dead letter and still is one is passed again."""
-        letters = _letters(self.database, held, batch)
-
-        def part(events: Sequence[Told], condemned: DeadLetter | None) -> int:
-            return _fold(self.database, projection, held, events, letters, condemned)
-
-        def condemn(told: Told, error: Exception) -> DeadLetter:
-            if told.event["event_id"] not in letters:
-                raise EventUnfit(
-                    f"{held.subscription_id} can't fold an event ({error}) and stays closed to"
-                    f" workers (hint: mend it and rebuild again): {told.event['event_id']}"
-                ) from error
-            return DeadLetter(
-                offset=told.offset, key=None, value=None,
-                stage="fold", cause="fold_failed", reason=str(error),
-            )  # fmt: skip
-
-        return bisect(batch, part, condemn=condemn)
+    def _open(self, projection: Projection) -> bool:
+        """Whether letters are open: rows of theirs would stand behind what was published."""
+        if self.published is None:
+            return False
+        with self.database.connection() as connection, connection.transaction():
+            for_tenants(connection, tenants(connection))
+            row = connection.execute(_ANY_OPEN, (projection.name,)).fetchone()
+        assert row is not None, "EXISTS has one row"
+        return bool(row["any"])
 
     def _risen(self, projection: Projection) -> bool:
         """Whether what was published was folded by an older fold than the projection's own."""
@@ -182,52 +176,106 @@ def _begin(url: str, projection: Projection, topic: str, again: Source | None) -
     )  # fmt: skip
 
 
-def _fold(
-    database: Database,
-    projection: Projection,
-    held: Held,
-    batch: Sequence[Told],
-    letters: frozenset[str],
-    condemned: DeadLetter | None,
-) -> int:
-    """One transaction, as a worker's, but that the offset stays."""
-    with database.connection() as connection:
-        with connection.transaction():
-            for_tenants(connection, {told.event["tenant_id"] for told in batch})
-            position = subscriptions.lock(connection, held)
-            streams: dict[str, list[Event]] = {}
-            for told in batch if condemned is None else ():
-                if told.event["event_type"] in projection.reads:
-                    streams.setdefault(told.event["stream_id"], []).append(told.event)
-            rows = transaction.load(connection, projection, list(streams))
-            write(connection, list(transaction.fold(projection, streams, rows)))
-            hit("rebuild: written")
-            if condemned is None:
-                _mend(connection, held, batch, letters)
-            subscriptions.move(
-                connection, held, next_offset=position.next_offset,
-                last_position=batch[-1].offset, counts={},
-            )  # fmt: skip
-        hit("rebuild: committed")
-    return batch[-1].offset
+@dataclass(slots=True)
+class _Part:
+    """One partition's events, and what its dead letters are worth by now."""
+
+    database: Database
+    projection: Projection
+    held: Held
+    ended: bool = False
+    stuck: set[str] = field(default_factory=set)  # streams of letters that still can't be folded
+    letters: dict[int, Row] = field(default_factory=dict)  # of a batch, by the event's position
+
+    def apply(self, batch: Sequence[Told]) -> int:
+        """Fold one batch; return the position reached."""
+        self.letters = _letters(self.database, self.held, batch)
+        return bisect(batch, self._fold, condemn=self._condemn)
+
+    def _condemn(self, told: Told, error: Exception) -> DeadLetter:
+        letter = self.letters.get(told.offset)
+        if letter is None:
+            raise EventUnfit(
+                f"{self.held.subscription_id} can't fold an event ({error}) and stays closed to"
+                f" workers (hint: mend it and rebuild again): {told.event['event_id']}"
+            ) from error
+        found = parking.unfit(error)
+        return DeadLetter(
+            offset=letter["offset"], key=None, value=None,
+            stage=found.stage, cause=found.cause, reason=str(found),
+        )  # fmt: skip
+
+    def _fold(self, batch: Sequence[Told], condemned: DeadLetter | None) -> int:
+        """One transaction, as a worker's, but that the offset stays."""
+        whole = self._before_the_unkept(batch)
+        if not whole:
+            return batch[0].offset - 1
+        with self.database.connection() as connection:
+            with connection.transaction():
+                for_tenants(connection, {told.event["tenant_id"] for told in whole})
+                position = subscriptions.lock(connection, self.held)
+                fit = [told for told in whole if condemned is None and self._fits(told)]
+                streams: dict[str, list[Event]] = {}
+                for told in fit:
+                    if told.event["event_type"] in self.projection.reads:
+                        streams.setdefault(told.event["stream_id"], []).append(told.event)
+                rows = transaction.load(connection, self.projection, list(streams))
+                write(connection, list(transaction.fold(self.projection, streams, rows)))
+                hit("rebuild: written")
+                parking.settle(connection, self.held, self._mended(fit), state="retried")
+                if condemned is not None:
+                    parking.condemn(connection, self.held, condemned.offset, _why(condemned))
+                subscriptions.move(
+                    connection, self.held, next_offset=position.next_offset,
+                    last_position=whole[-1].offset, counts={},
+                )  # fmt: skip
+            hit("rebuild: committed")
+        if condemned is not None and self.letters[whole[0].offset]["parks"]:
+            self.stuck.add(whole[0].event["stream_id"])
+        return whole[-1].offset
+
+    def _before_the_unkept(self, batch: Sequence[Told]) -> Sequence[Told]:
+        """The events up to one that would have to wait and isn't kept: the worker keeps it."""
+        for index, told in enumerate(() if self.ended else batch):
+            if (
+                told.event["stream_id"] in self.stuck
+                and told.event["event_type"] in self.projection.reads
+                and told.offset not in self.letters
+            ):
+                self.ended = True
+                return batch[:index]
+        return () if self.ended else batch
+
+    def _fits(self, told: Told) -> bool:
+        letter = self.letters.get(told.offset)
+        discarded = letter is not None and letter["state"] == "discarded"
+        return not discarded and told.event["stream_id"] not in self.stuck
+
+    def _mended(self, fit: Sequence[Told]) -> dict[int, str]:
+        """What the open letters of these events are counted as from now on, by offset."""
+        return {
+            self.letters[told.offset]["offset"]:
+                "applied" if told.event["event_type"] in self.projection.reads else "ignored"
+            for told in fit
+            if told.offset in self.letters
+        }  # fmt: skip
 
 
-def _letters(database: Database, held: Held, batch: Sequence[Told]) -> frozenset[str]:
-    """Those of the events that are dead letters of this projection."""
-    events = [told.event["event_id"] for told in batch]
+def _why(letter: DeadLetter) -> parking.Unfit:
+    return parking.Unfit(stage=letter.stage, cause=letter.cause, reason=letter.reason)
+
+
+def _letters(database: Database, held: Held, batch: Sequence[Told]) -> dict[int, Row]:
+    """The dead letters of the events, by position: those that are open, and those discarded."""
+    positions = {told.event["event_id"]: told.offset for told in batch}
+    place = {
+        "subscription": held.subscription_id, "topic": held.topic, "partition": held.partition,
+        "events": list(positions), "first": batch[0].offset, "last": batch[-1].offset,
+    }  # fmt: skip
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, {told.event["tenant_id"] for told in batch})
-        rows = connection.execute(_LETTERS, (held.subscription_id, events)).fetchall()
-    return frozenset(row["event_id"] for row in rows)
-
-
-def _mend(
-    connection: Connection[Row], held: Held, batch: Sequence[Told], letters: frozenset[str]
-) -> None:
-    """Mark the letters of events that could be folded this time."""
-    mended = sorted(letters.intersection(told.event["event_id"] for told in batch))
-    if mended:
-        connection.execute(_MENDED, (held.subscription_id, mended))
+        rows = connection.execute(_LETTERS, place).fetchall()
+    return {positions.get(row["event_id"], row["position"]): row for row in rows}
 
 
 def _end(database: Database, held: Sequence[Held]) -> None:
@@ -275,11 +323,22 @@ FROM unnest(%(partitions)s::smallint[], %(epochs)s::bigint[]) AS held (partition
 WHERE subscription_id = %(subscription)s AND topic = %(topic)s
   AND (subscriptions.partition, subscriptions.epoch) = (held.partition, held.epoch)
 """
-_LETTERS = """
-SELECT event_id FROM dead_letters
-WHERE subscription_id = %s AND event_id = ANY (%s::uuid[]) AND state = 'dead'
+_ANY_OPEN = """
+SELECT EXISTS (
+    SELECT FROM dead_letters WHERE subscription_id = %s AND state IN ('dead', 'parked')
+) AS any
 """
-_MENDED = """
-UPDATE dead_letters SET state = 'retried'
-WHERE subscription_id = %s AND event_id = ANY (%s::uuid[]) AND state = 'dead'
+_LETTERS = """
+SELECT "offset", event_id, position, state, EXISTS (
+    SELECT FROM parked_records AS parked
+    WHERE (parked.subscription_id, parked.topic, parked.partition, parked.offset)
+        = (letter.subscription_id, letter.topic, letter.partition, letter.offset)
+) AS parks
+FROM dead_letters AS letter
+WHERE subscription_id = %(subscription)s AND topic = %(topic)s AND partition = %(partition)s
+  AND state IN ('dead', 'parked', 'discarded')
+  AND (
+    event_id = ANY (%(events)s::uuid[])
+    OR event_id IS NULL AND position BETWEEN %(first)s AND %(last)s
+  )
 """

@@ -56,10 +56,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a locked subscription stands."""
+    """Where a locked subscription stands, and how many keys are parked there."""
 
     next_offset: int
     last_position: int
+    parked_keys: int = 0
 
 
 def take(
@@ -133,7 +134,11 @@ def lock(connection: Connection[Row], held: Held) -> Position:
     row = connection.execute(_LOCK, (held.subscription_id, held.topic, held.partition)).fetchone()
     if row is None or row["epoch"] != held.epoch:
         raise Stale(f"another owner has taken it: {held.name}")
-    return Position(next_offset=row["next_offset"], last_position=row["last_position"])
+    return Position(
+        next_offset=row["next_offset"],
+        last_position=row["last_position"],
+        parked_keys=row["parked_keys"],
+    )
 
 
 def move(
@@ -143,8 +148,12 @@ def move(
     next_offset: int,
     last_position: int,
     counts: Mapping[str, int],
+    parked_keys: int = 0,
 ) -> None:
-    """Move the position, counting what became of each offset passed (invariant 8)."""
+    """Move the position, counting what became of each offset passed (invariant 8).
+
+    ``parked_keys`` is how many were parked by this.
+    """
     moved = connection.execute(
         _MOVE,
         {
@@ -154,11 +163,29 @@ def move(
             "epoch": held.epoch,
             "next_offset": next_offset,
             "last_position": last_position,
+            "parked_keys": parked_keys,
             **{outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
         },
     ).rowcount
     if moved != 1:
         raise Stale(f"another owner has taken it: {held.name}")
+
+
+def recount(
+    connection: Connection[Row], held: Held, counts: Mapping[str, int], *, parked_keys: int
+) -> None:
+    """Count offsets anew that were passed before: outcomes and parked keys, by difference."""
+    assert sum(counts.values()) == 0, "an offset that leaves one outcome has another one"
+    connection.execute(
+        _RECOUNT,
+        {
+            "subscription_id": held.subscription_id,
+            "topic": held.topic,
+            "partition": held.partition,
+            "parked_keys": parked_keys,
+            **{outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
+        },
+    )
 
 
 def skip(database: Database, held: Held, *, upto: int) -> int:
@@ -228,7 +255,7 @@ WHERE subscription_id = ANY (%s)
 GROUP BY topic, partition
 """
 _LOCK = """
-SELECT epoch, next_offset, last_position FROM subscriptions
+SELECT epoch, next_offset, last_position, parked_keys FROM subscriptions
 WHERE subscription_id = %s AND topic = %s AND partition = %s
 FOR UPDATE
 """
@@ -237,9 +264,18 @@ UPDATE subscriptions SET
     next_offset = %(next_offset)s, last_position = %(last_position)s,
     applied = applied + %(applied)s, duplicate = duplicate + %(duplicate)s,
     ignored = ignored + %(ignored)s, parked = parked + %(parked)s, dead = dead + %(dead)s,
-    no_record = no_record + %(no_record)s, updated_at = now()
+    no_record = no_record + %(no_record)s, parked_keys = parked_keys + %(parked_keys)s,
+    updated_at = now()
 WHERE subscription_id = %(subscription_id)s AND topic = %(topic)s AND partition = %(partition)s
   AND epoch = %(epoch)s AND next_offset <= %(next_offset)s AND last_position <= %(last_position)s
+"""
+_RECOUNT = """
+UPDATE subscriptions SET
+    applied = applied + %(applied)s, duplicate = duplicate + %(duplicate)s,
+    ignored = ignored + %(ignored)s, parked = parked + %(parked)s, dead = dead + %(dead)s,
+    no_record = no_record + %(no_record)s, parked_keys = parked_keys + %(parked_keys)s,
+    updated_at = now()
+WHERE subscription_id = %(subscription_id)s AND topic = %(topic)s AND partition = %(partition)s
 """
 _END_HOLDERS = """
 SELECT pg_terminate_backend(holder) FROM unnest(pg_blocking_pids(%s)) AS holder

@@ -9,17 +9,20 @@ from schemas.catalogue import EVENTS_NAMESPACE
 from schemas.codec import Codec, Undecodable
 from schemas.events import Event
 from schemas.failpoints import FailPoint
+from schemas.headers import place
 from schemas.sealing import Root
 from schemas.topics import EVENTS
 from sinks import transaction
 from sinks.database import Database
+from sinks.parking import BreakerOpen, Kept
 from sinks.projection import Projection
-from sinks.transaction import Recorded
+from sinks.transaction import Gap, Recorded, TypeUnknown
 from streams import ports
 from streams.ownership import Ownership, told
 
 logger = logging.getLogger(__name__)
 _PREFIX = f"{EVENTS_NAMESPACE}."
+OUR_OWN = (BreakerOpen, Gap, TypeUnknown)  # they say where and what to do, and quote nothing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +83,8 @@ class Projector:
                 trouble = error
                 self.paused[at] = type(error).__name__
                 # By its type: a driver's text may quote a row.
-                logger.error("projection paused: %s %d: %s", *at, type(error).__name__)
+                said = error if isinstance(error, OUR_OWN) else type(error).__name__
+                logger.error("projection paused: %s %d: %s", *at, said)
         if not running:
             raise trouble or transaction.Gap("every projection of this partition is paused")
         return min(self._position(each.name, topic, partition) for each in self.projections)
@@ -98,11 +102,19 @@ class Projector:
         with self.ownership.holding(projection.name, topic, partition) as held:
             return transaction.apply(self.database, projection, held, batch, line=self.root.line())
 
+    def opened(self, kept: Kept) -> Recorded:
+        """A dead letter's record, decoded by what is known now."""
+        return self._decoded(kept.offset, kept.key, kept.value)
+
     def _read(self, record: ports.Record) -> Recorded:
+        found = self._decoded(record.offset, record.key, record.value)
+        return found if found.event else found._replace(place=place(record.headers))
+
+    def _decoded(self, offset: int, key: bytes | None, value: bytes | None) -> Recorded:
         try:
-            name, value = self.codec.decode(record.value or b"")
+            name, event = self.codec.decode(value or b"")
             if not name.startswith(_PREFIX):
                 raise Undecodable("record", f"no event but: {name}")
         except Undecodable as error:
-            return Recorded(record.offset, record.key, record.value, None, str(error))
-        return Recorded(record.offset, record.key, record.value, cast("Event", value))
+            return Recorded(offset, key, value, None, str(error))
+        return Recorded(offset, key, value, cast("Event", event))

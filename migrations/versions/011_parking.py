@@ -1,4 +1,6 @@
-"""What waits behind a record that could not be processed."""
+"""What waits behind a record that could not be processed, and what is asked about it."""
+
+from alembic import op
 
 from migrations.frozen import run
 
@@ -11,4 +13,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Nothing to undo yet."""
+    op.execute("DROP TABLE dead_letter_requests, parked_records")
+    op.execute("ALTER TABLE dead_letters DROP COLUMN position")
+    op.execute("DROP INDEX idx_dead_letters_event")
+    op.execute("ALTER TABLE subscriptions DROP CONSTRAINT ck_subscriptions_parked_counted")
+    op.execute("ALTER TABLE subscriptions DROP COLUMN parked_keys")

@@ -19,10 +19,12 @@ from sinks.tables.read_models import (
 )
 from sinks.tables.store import (
     admission_aliases,
+    dead_letter_requests,
     dead_letters,
     events,
     feeds,
     messages,
+    parked_records,
     partitions,
     patient_aliases,
     patient_identifiers,
@@ -67,6 +69,7 @@ __all__ = [
     "admission_facts",
     "admission_read_models",
     "command_results",
+    "dead_letter_requests",
     "dead_letters",
     "departments",
     "emr_identities",
@@ -78,6 +81,7 @@ __all__ = [
     "handovers",
     "messages",
     "metadata",
+    "parked_records",
     "partitions",
     "patient_aliases",
     "patient_identifiers",

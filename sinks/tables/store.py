@@ -135,6 +135,7 @@ subscriptions = Table(
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     Column("owner", String(200)),
     time("leased_until", nullable=True),
+    Column("parked_keys", Integer, nullable=False, server_default="0", comment="of now"),
     *(
         Column(outcome, BigInteger, nullable=False, server_default="0")
         for outcome in ("applied", "duplicate", "ignored", "parked", "dead", "no_record")
@@ -146,6 +147,7 @@ subscriptions = Table(
         "next_offset - first_offset = applied + duplicate + ignored + parked + dead + no_record",
         name="nothing_vanishes",
     ),
+    CheckConstraint("parked_keys >= 0 AND parked >= 0 AND dead >= 0", name="parked_counted"),
     Index("idx_subscriptions_updated", "updated_at"),
 )
 
@@ -226,11 +228,57 @@ dead_letters = Table(
     Column("reason", Text, nullable=False, comment="never a patient's data"),
     Column("state", String(20), nullable=False, server_default="dead"),
     Column("record_sealed", LargeBinary, nullable=False, comment="the whole record"),
+    Column("position", BigInteger, comment="the event's partition_seq, where it was told"),
     time("created_at", now=True),
     UniqueConstraint("subscription_id", "topic", "partition", "offset"),
     CheckConstraint("state IN ('dead', 'parked', 'retried', 'discarded')", name="state"),
     Index("idx_dead_letters_created", "created_at"),
+    Index("idx_dead_letters_event", "event_id"),
+    Index(
+        "idx_dead_letters_open", "subscription_id", "topic", "partition", "position",
+        postgresql_where=text("state IN ('dead', 'parked')"),
+    ),
+)  # fmt: skip
+
+parked_records = Table(
+    "parked_records",
+    metadata,
+    Column("subscription_id", String(200), nullable=False),
+    Column("topic", String(200), nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("parked_key", String(200), nullable=False, comment="what waits; a pseudonym"),
+    Column("offset", BigInteger, nullable=False, comment="of a dead letter that is open"),
+    Column("tenant_id", Uuid, comment="the letter's"),
+    PrimaryKeyConstraint("subscription_id", "topic", "partition", "parked_key", "offset"),
+    Index("idx_parked_records_letter", "subscription_id", "topic", "partition", "offset"),
 )
+
+dead_letter_requests = Table(
+    "dead_letter_requests",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("tenant_id", Uuid, comment="the letter's"),
+    Column("letter_id", Uuid, nullable=False),
+    Column("subscription_id", String(200), nullable=False),
+    Column("topic", String(200), nullable=False),
+    Column("partition", SmallInteger, nullable=False),
+    Column("action", String(10), nullable=False),
+    Column("requested_by", String(200), nullable=False),
+    Column("purpose", String(1000), nullable=False, comment="why; never a patient's data"),
+    time("requested_at", now=True),
+    time("executed_at", nullable=True),
+    Column("ended", String(10), comment="how"),
+    Column("said", Text, comment="in words; never a patient's data"),
+    Column("released", Integer, comment="records that were processed by it"),
+    CheckConstraint("action IN ('retry', 'discard')", name="action"),
+    CheckConstraint("ended IN ('done', 'partly', 'failed', 'moot')", name="ended"),
+    CheckConstraint("(executed_at IS NULL) = (ended IS NULL)", name="ended_when_executed"),
+    Index("idx_dead_letter_requests_letter", "letter_id"),
+    Index(
+        "idx_dead_letter_requests_open", "letter_id", unique=True,
+        postgresql_where=text("executed_at IS NULL"),
+    ),
+)  # fmt: skip
 
 patient_merges = Table(
     "patient_merges",

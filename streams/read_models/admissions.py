@@ -102,4 +102,5 @@ PROJECTION = Projection(
     loads=(Load(table=admission_facts, by="id"),),
     fold=fold,
     fold_version=3,
+    unknown="park",  # a row is the whole of a visit
 )

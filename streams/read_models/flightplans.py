@@ -109,4 +109,5 @@ PROJECTION = Projection(
     owns=(flightplan_read_models,),
     loads=(Load(table=flightplan_read_models, by="id"),),
     fold=fold,
+    unknown="park",  # a plan is all that was decided about it
 )

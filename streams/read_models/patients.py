@@ -71,4 +71,5 @@ PROJECTION = Projection(
     owns=(patient_read_models,),
     loads=(Load(table=patient_read_models, by="id"),),
     fold=fold,
+    unknown="park",  # a row is the newest of all that was said
 )

@@ -242,4 +242,5 @@ PROJECTION = Projection(
         Load(table=tables.handovers, by="id"),
     ),
     fold=fold,
+    unknown="park",  # a row is all that was decided about it
 )  # fmt: skip

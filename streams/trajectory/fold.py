@@ -188,4 +188,6 @@ PROJECTION = Projection(
     fold=fold,
     fold_version=FOLD_VERSION,
     notify="wardtrail_points",
+    relay="relay:points",
+    unknown="park",  # a path without one of its facts would be wrong, and nobody would see it
 )

@@ -320,4 +320,5 @@ PROJECTION: Final = Projection(
     fold=fold,
     fold_version=FOLD_VERSION,
     notify=CHANNEL,
+    unknown="park",  # it may take back what a verified task rests on
 )

@@ -23,7 +23,7 @@ ONCE = frozenset({"keys: unwrap", "sink: dead letter written"}) | {
     point for point in failpoints.NAMES if point.startswith("relay: ")
 }
 # Passed by no part of a play; each has its own sweep.
-APART = frozenset({"migration: step", "ledger: deciding"}) | {
+APART = frozenset({"migration: step", "ledger: deciding", "sink: released"}) | {
     point for point in failpoints.NAMES if point.startswith("rebuild: ")
 }
 JUDGING = frozenset(point for point in failpoints.NAMES if point.startswith("judge: "))

@@ -38,6 +38,7 @@ def named(parameter):
 def test_every_record_has_every_header_once(record, name, value):
     made = BUILDERS[record](value)
     expected = ATTRIBUTES + (["traceparent"] if value.get("trace") else [])
+    expected += ["ce_sequence"] if record in EVENTS.records else []
     assert [key for key, _ in made] == expected
     assert all(isinstance(text, bytes) and text for _, text in made)
     said = dict(made)
@@ -90,3 +91,24 @@ def test_two_revisions_of_a_point_have_two_ids():
 )
 def test_headers_without_one_clear_tenant_name_none(said):
     assert headers.tenant(said) is None
+
+
+def test_the_headers_of_an_event_say_its_place_even_if_it_cannot_be_decoded():
+    value = dict(examples.good("wardtrail.events.AdmissionLocationChanged"))["full"]
+    place = headers.place(headers.for_event(value))
+    assert (place.tenant_id, place.stream_id) == (value["tenant_id"], value["stream_id"])
+    assert place.position == value["partition_seq"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tenant": b"x"}, {"ce_subject": b"admission/x"}, {"ce_sequence": b"-1"},
+        {"ce_sequence": b""}, {"ce_sequence": b"9" * 40}, {"ce_subject": b"admission/a\0b"},
+    ],
+)  # fmt: skip
+def test_headers_that_say_no_place_give_none(changed):
+    value = dict(examples.good("wardtrail.events.AdmissionLocationChanged"))["full"]
+    made = dict(headers.for_event(value)) | changed
+    assert headers.place(list(made.items())) is None
+    assert headers.place([]) is None

@@ -6,11 +6,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from confluent_kafka.schema_registry import Schema
 
 from schemas import catalogue, examples
 from schemas.codec import Codec, Ids
 from schemas.registry import (
     COMPATIBILITY,
+    FOREIGN_MAX,
     CompatibilityWeak,
     Registry,
     RegistryAway,
@@ -177,3 +179,37 @@ def test_a_server_that_is_no_registry_is_away(status, said):
         finally:
             server.shutdown()
             thread.join(timeout=10)
+
+
+LEVITATED = "wardtrail.events.AdmissionLevitated"
+KNOWN = "wardtrail.events.AdmissionLocationChanged"
+
+
+@pytest.mark.stack
+def test_an_event_that_a_newer_release_registered_is_learned_by_asking(registry):
+    ids = registry.register_all()
+    codec = Codec(ids, ask=registry.lookup)
+    schema = {**catalogue.schema(KNOWN), "name": "AdmissionLevitated"}
+    subject = f"clinical.events.v1-{LEVITATED}"
+    value = dict(examples.good(KNOWN))["full"] | {"event_type": "admission.levitated"}
+    body = Codec(ids).encode(KNOWN, value)[5:]  # the same fields, so the same bytes
+    try:
+        number = registry._client.register_schema(
+            subject, Schema(json.dumps(schema), schema_type="AVRO")
+        )
+        found, read = codec.decode(bytes([0]) + number.to_bytes(4, "big") + body)
+    finally:
+        registry._client.delete_subject(subject)
+        registry._client.delete_subject(subject, permanent=True)
+    assert found == LEVITATED
+    assert read == {name: each for name, each in value.items() if name != "data"}
+    assert registry.lookup().foreign == ()
+
+
+@pytest.mark.stack
+def test_a_registry_that_names_too_many_subjects_of_ours_is_none(registry, monkeypatch):
+    registry.register_all()
+    names = [f"clinical.events.v1-wardtrail.events.E{n}" for n in range(FOREIGN_MAX + 1)]
+    monkeypatch.setattr(registry._client, "get_subjects", lambda: names)
+    with pytest.raises(RegistryAway, match="too many"):
+        registry.lookup()

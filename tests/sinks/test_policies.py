@@ -65,6 +65,8 @@ BOUND = {
     "purpose": "data",
     "stage": "map",
     "kind": "merge",
+    "action": "retry",
+    "ended": "done",
 }
 ACCEPTED = {"outcome": "accepted", "rule": None, "said": None}  # a command's, as one row has it
 UNSET = (

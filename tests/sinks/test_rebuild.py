@@ -207,23 +207,88 @@ def unfit(event_id):
     return replace(TALLY, fold=fold)
 
 
-def test_an_event_that_was_a_dead_letter_is_passed_again(store):
+def letters(store):
+    rows = store.rows("SELECT state, count(*) FROM dead_letters GROUP BY state")
+    return {row["state"]: row["count"] for row in rows}
+
+
+def test_an_event_that_was_a_dead_letter_is_passed_again_with_those_behind_it(store):
     tell(store, 0, 29)
     projection = unfit(events(store)[3]["event_id"])
     live(store, projection)
-    rows = dumped(store)
-    assert len(rows["timeline_events"]) == 29
+    rows, kept = dumped(store), letters(store)
+    assert kept["dead"] == 1
+    assert len(rows["timeline_events"]) == 30 - 1 - kept["parked"]
     rebuilding(store).run(projection)
     assert dumped(store) == rows
-    assert store.rows("SELECT state FROM dead_letters") == [{"state": "dead"}]
+    assert letters(store) == kept
 
 
-def test_a_dead_letter_that_can_be_folded_by_now_is_mended(store):
+def test_a_dead_letter_that_can_be_folded_by_now_is_mended_with_those_behind_it(store):
     tell(store, 0, 29)
     live(store, unfit(events(store)[3]["event_id"]))
     rebuilding(store).run(TALLY)
     assert len(dumped(store)["timeline_events"]) == 30
-    assert store.rows("SELECT state FROM dead_letters") == [{"state": "retried"}]
+    assert list(letters(store)) == ["retried"]
+    assert store.rows("SELECT FROM parked_records") == []
+    for partition in (0, 1):
+        assert counts(store, partition=partition) == {"applied": 15}
+        assert store.subscription(partition=partition)["parked_keys"] == 0
+
+
+def test_a_rebuild_by_code_that_fails_elsewhere_parks_at_the_new_place(store):
+    tell(store, 0, 29)
+    told = events(store)
+    behind = [each for each in told if each["stream_id"] == told[3]["stream_id"]]
+    live(store, unfit(behind[1]["event_id"]))
+    rebuilding(store).run(unfit(behind[2]["event_id"]))
+    [letter] = store.rows("SELECT event_id, cause FROM dead_letters WHERE state = 'dead'")
+    assert (str(letter["event_id"]), letter["cause"]) == (behind[2]["event_id"], "fold_failed")
+    assert letters(store) == {"dead": 1, "retried": 1, "parked": len(behind) - 3}
+    assert len(dumped(store)["timeline_events"]) == 30 - (len(behind) - 2)
+
+
+def test_what_was_discarded_stays_out_of_a_rebuild(store):
+    tell(store, 0, 29)
+    told = events(store)
+    last = [each for each in told if each["stream_id"] == told[3]["stream_id"]][-1]
+    live(store, unfit(last["event_id"]))
+    rows = dumped(store)
+    store.run("UPDATE dead_letters SET state = 'discarded'")
+    store.run("DELETE FROM parked_records")
+    store.run("UPDATE subscriptions SET parked_keys = 0 WHERE subscription_id = 'tally'")
+    rebuilding(store).run(TALLY)
+    assert dumped(store) == rows
+    assert letters(store) == {"discarded": 1}
+
+
+def test_a_rebuild_leaves_what_would_wait_unkept_to_the_worker(store):
+    tell(store, 0, 19)
+    projection = unfit(events(store)[3]["event_id"])
+    live(store, projection)
+    tell(store, 20, 39)  # the ledger is ahead of the log that was read
+    rebuilding(store).run(projection)
+    stood = {row["partition"]: row["last_position"] for row in places(store)}
+    assert min(stood[0], stood[1]) < 20
+    assert max(stood[0], stood[1]) == 20
+    live(store, projection)
+    assert sum(sum(counts(store, partition=each).values()) for each in (0, 1)) == 40
+    rebuilding(store).run(TALLY)
+    assert len(dumped(store)["timeline_events"]) == 40
+
+
+def test_letters_that_are_mended_are_published_too(store):
+    tell(store, 0, 9)
+    live(store, unfit(events(store)[3]["event_id"]))
+    store.run(
+        "INSERT INTO subscriptions (subscription_id, topic, partition, last_position)"
+        " VALUES (%s, %s, 0, 7)", POINTS.subscription_id, POINTS.topic,
+    )  # fmt: skip
+    store.run("CREATE TABLE published AS SELECT 3 AS fold_version")
+    store.run("GRANT SELECT ON published TO wt_worker")
+    points = replace(POINTS, table="published")
+    rebuilding(store, published=points).run(replace(TALLY, fold_version=3))
+    assert store.subscription(POINTS.subscription_id)["last_position"] == 0
 
 
 def test_an_event_that_can_be_folded_no_longer_stops_the_rebuild_and_is_named(store):

@@ -247,11 +247,11 @@ def test_a_hole_that_is_ignored_and_not_counted_loses_a_record(store, monkeypatc
         apply(store, held, [record(0), record(1), *records(3, 5)])
     real = sink.sort
 
-    def sort(projection, held, fresh, position, condemned):
+    def sort(projection, held, fresh, position, condemned, stuck):
         ahead = Position(
             next_offset=position.next_offset, last_position=fresh[0].event["partition_seq"] - 1
         )
-        return real(projection, held, fresh, ahead, condemned)
+        return real(projection, held, fresh, ahead, condemned, stuck)
 
     monkeypatch.setattr(sink, "sort", sort)
     monkeypatch.setattr(sink, "unseen", lambda batch, _: batch)
@@ -313,7 +313,7 @@ def test_transient_trouble_taken_for_a_bad_record_makes_dead_letters(store, monk
     monkeypatch.setattr(database, "POISON", frozenset({"40"}))
     apply(store, held, records(0, 3))
     red(all_applied, store, 4)
-    assert counts(store) == {"dead": 4}
+    assert counts(store) == {"dead": 3, "parked": 1}
 
 
 # --- the relay ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ class Got:
     offset: int
     value: bytes | None
     key: bytes | None = b"key"
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 def wire(seq, **given):

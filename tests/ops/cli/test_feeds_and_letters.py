@@ -42,3 +42,89 @@ def test_dead_letters_are_listed_with_where_and_why(desk, loaded) -> None:
     assert (letter["topic"], letter["partition"], letter["offset"]) == ("emr.hl7v2.v1", 3, 17)
     assert (letter["stage"], letter["cause"]) == ("map", "no_patient")
     assert "CANARY" not in listed.output
+
+
+def letter(desk, offset=17, *, state="dead", subscription="patients", key=None, **given) -> str:
+    """A dead letter of the demo tenant, parked under a key if one is given; its id."""
+    number = str(uuid4())
+    place = {
+        "subscription_id": subscription, "topic": "clinical.events.v1", "partition": 3,
+        "offset": offset, "tenant_id": deploy.DEMO_TENANT,
+    }  # fmt: skip
+    row = {"stage": "fold", "cause": "fold_failed", "reason": "fold raised: KeyError", **given}
+    desk.insert("dead_letters", id=number, state=state, record_sealed=b"CANARY", **place, **row)
+    if key:
+        desk.insert("parked_records", parked_key=key, **place)
+    return number
+
+
+def requested(desk, loaded, number) -> list[tuple[str, str, str | None]]:
+    shown = loaded(desk.run("dead-letters", "show", number, "--json"))
+    return [(each["action"], each["purpose"], each["ended"]) for each in shown["requests"]]
+
+
+def test_a_dead_letter_is_shown_with_what_waits_and_never_its_content(desk, loaded) -> None:
+    stream = str(uuid4())
+    number = letter(desk, 1, key=stream)
+    for offset in (2, 5):
+        letter(desk, offset, state="parked", cause="behind", key=stream)
+    letter(desk, 3, key=str(uuid4()))
+    whole = loaded(desk.run("dead-letters", "show", number, "--json"))
+    assert (whole["waiting"], whole["keys"], whole["requests"]) == (2, [stream], [])
+    shown = desk.run("dead-letters", "show", number)
+    assert "clinical.events.v1/3@1" in shown.stdout
+    assert "behind it:    2" in shown.stdout
+    assert "CANARY" not in shown.output
+    assert len(loaded(desk.run("dead-letters", "list", "--json", "--state", "parked"))) == 2
+
+
+def test_a_letter_that_is_not_there_is_told_with_where_to_look(desk) -> None:
+    result = desk.run("dead-letters", "show", str(uuid4()))
+    assert result.exit_code == 1
+    assert "hint: wardtrail dead-letters list" in result.stderr
+
+
+def test_a_retry_is_counted_asked_for_and_kept_with_who_and_why(desk, loaded) -> None:
+    number = letter(desk, 1, key="k")
+    letter(desk, 2, state="parked", cause="behind", key="k")
+    why = ("--reason", "mended")
+    dry = desk.run("dead-letters", "retry", number, *why, "--dry-run")
+    assert (dry.exit_code, dry.stdout) == (0, "")
+    assert dry.stderr == "patients: fold_failed: 1 dead, 1 behind them\n"
+    refused = desk.run("dead-letters", "retry", number, *why, stdin="n\n")
+    assert refused.exit_code == 1
+    assert requested(desk, loaded, number) == []
+    done = desk.run("dead-letters", "retry", number, *why, stdin="y\n")
+    assert done.stdout.endswith("asked for: 1, asked for before: 0\n")
+    again = desk.run("dead-letters", "discard", number, *why, "--yes")
+    assert again.stdout == "asked for: 0, asked for before: 1\n"
+    assert requested(desk, loaded, number) == [("retry", "mended", None)]
+    assert "by " in desk.run("dead-letters", "show", number).stdout
+
+
+def test_letters_are_asked_about_by_cause_projection_and_feed(desk, loaded) -> None:
+    (feed,) = loaded(desk.run("feeds", "list", "--json"))
+    first = letter(desk, 1, cause="refused", feed_id=feed["id"])
+    second = letter(desk, 2, subscription="trajectory")
+    for options, expected in (
+        (("--cause", "refused"), "patients: refused: 1"),
+        (("--feed", "demo"), "patients: refused: 1"),
+        (("--projection", "trajectory", "--tenant", "demo"), "trajectory: fold_failed: 1"),
+    ):
+        told = desk.run("dead-letters", "discard", *options, "--reason", "x", "--dry-run")
+        assert told.stderr.startswith(expected), told.output
+    done = desk.run("dead-letters", "discard", "--cause", "refused", "--reason", "x", "--yes")
+    assert done.exit_code == 0
+    assert requested(desk, loaded, first) == [("discard", "x", None)]
+    assert requested(desk, loaded, second) == []
+
+
+def test_who_asks_about_none_or_about_no_projections_letter_is_told(desk) -> None:
+    assert desk.run("dead-letters", "retry", "--reason", "x").exit_code == 2
+    assert desk.run("dead-letters", "retry", str(uuid4())).exit_code == 2, "no reason given"
+    ledgers = letter(desk, subscription="ledger")
+    waiting = letter(desk, 18, state="parked", key="k")
+    for number in (ledgers, waiting):
+        told = desk.run("dead-letters", "retry", number, "--reason", "x", "--yes")
+        assert told.exit_code == 1
+        assert "no dead letter of a projection fits" in told.stderr
