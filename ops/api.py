@@ -19,10 +19,10 @@ from ops.keys import AccessKey, Ring
 from ops.openapi import DOCUMENT, PREFIX, document
 from ops.opening import Opener
 from ops.parameters import Given, Misasked, Position
-from ops.posting import Posting
-from ops.problems import Busy, NotThereYet, problem, response, told
+from ops.posting import Posting, read_json
+from ops.problems import Busy, NotThereYet, Unfit, problem, response, told
 from ops.questions import ROUTES
-from ops.route import JSON, POSITION, SVG, Route
+from ops.route import JSON, POSITION, SVG, Body, Route
 from ops.routes import Archive
 from sinks.queries import Snapshot
 from sinks.reading import Departments
@@ -31,6 +31,7 @@ READS_MAX = 8  # at once; one holds a thread and a connection
 READ_SECONDS = 10  # of one statement; the slowest question takes a hundredth of that
 LOOKS_MAX = 2  # threads that see how far projections are, for those who wait for it
 WAITING_MAX = 64  # who wait so at once
+QUERY_BYTES_MAX = 4_096  # of a body that asks; names are short
 POSITION_SECONDS = 2.0  # of waiting; a projection in order is a tenth of that behind
 LOOK_SECONDS = 0.05  # between two looks
 CONNECTIONS = READS_MAX + LOOKS_MAX
@@ -89,7 +90,10 @@ class Api:
         """The application: questions, commands, and one route for the document of them all."""
         app = web.Application(middlewares=[self._guarded], client_max_size=1024)
         for route in self._routes:
-            app.router.add_get(route.path, partial(self._ask, route), allow_head=False)
+            if route.body is None:
+                app.router.add_get(route.path, partial(self._ask, route), allow_head=False)
+            else:
+                app.router.add_post(route.path, partial(self._ask, route))
         app.router.add_post("/commands", partial(self._post, self._posting.command))
         app.router.add_post("/sync", partial(self._post, self._posting.sync))
         app.router.add_get(DOCUMENT, self._describe, allow_head=False)
@@ -102,6 +106,8 @@ class Api:
     async def _ask(self, route: Route, request: web.Request) -> web.Response:
         """One question: read it, have it answered in a thread."""
         given = route.read(request.match_info, list(request.query.items()))
+        if route.body is not None:
+            given = {**given, **await self._said(route.body, request)}
         drawn = route.drawn is not None and prefers_svg(request.headers.get(hdrs.ACCEPT, ""))
         if "min_position" in given:
             await self._folded(request[_KEY], route, given["min_position"])
@@ -120,6 +126,14 @@ class Api:
             headers[POSITION] = position
         kind = SVG if drawn else JSON
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+
+    async def _said(self, body: Body, request: web.Request) -> Given:
+        """What a body asks for, of a key that sees what is sealed."""
+        key = request[_KEY]
+        if not key.phi:
+            raise Unfit(403, "this key sees nothing that is sealed", "a key with phi")
+        value = await read_json(request, QUERY_BYTES_MAX)
+        return body.read(value, self._opener.keys(key.tenant_id))
 
     async def _folded(self, key: AccessKey, route: Route, position: Position) -> None:
         """Wait until what answers has come so far; :class:`NotThereYet` if it doesn't in time.

@@ -55,7 +55,7 @@ def document(routes: Sequence[Route], *, version: str) -> Schema:
         },
         "security": [{"bearer": []}],
         "paths": {
-            **{PREFIX + route.path: {"get": _operation(route)} for route in routes},
+            **{PREFIX + route.path: _asked(route) for route in routes},
             f"{PREFIX}/commands": {"post": _post_operation()},
             f"{PREFIX}/sync": _sync_operations(routes),
             PREFIX + DOCUMENT: {"get": _document_operation()},
@@ -73,6 +73,19 @@ def document(routes: Sequence[Route], *, version: str) -> Schema:
             },
         },
     }
+
+
+def _asked(route: Route) -> Schema:
+    """The question as what its method is; one with a body is told of its faults too."""
+    if route.body is None:
+        return {"get": _operation(route)}
+    operation = _operation(route)
+    bodies = {status: _BODIES[status] for status in (408, 413, 415)}
+    operation["requestBody"] = {
+        "required": True, "content": {JSON: {"schema": dict(route.body.schema)}},
+    }  # fmt: skip
+    operation["responses"] |= _problems({403: "The key sees nothing that is sealed.", **bodies})
+    return {"post": operation}
 
 
 def _operation(route: Route) -> Schema:

@@ -70,7 +70,7 @@ class Posting:
     async def command(self, key: AccessKey, request: web.Request) -> web.Response:
         """One command."""
         with self._counted():
-            value = await _json(request, BODY_BYTES_MAX)
+            value = await read_json(request, BODY_BYTES_MAX)
             wished = preferred(request.headers.getall(PREFER, []))
             try:
                 command = commands.read(value, trace=request.headers.get("traceparent"))
@@ -84,7 +84,7 @@ class Posting:
     async def sync(self, key: AccessKey, request: web.Request) -> web.Response:
         """Many commands, each answered as if it had come alone."""
         with self._counted():
-            value = await _json(request, SYNC_BYTES_MAX)
+            value = await read_json(request, SYNC_BYTES_MAX)
             wished = preferred(request.headers.getall(PREFER, []))
             read = [_read(each, request.headers.get("traceparent")) for each in _listed(value)]
             good = [each for each in read if isinstance(each, Command)]
@@ -186,7 +186,7 @@ def _unfit(invalid: FormInvalid) -> tuple[str, str]:
     return f"an element doesn't fit: {invalid.path or '/'}", invalid.said
 
 
-async def _json(request: web.Request, most: int) -> object:
+async def read_json(request: web.Request, most: int) -> object:
     """The body, parsed; :class:`~ops.problems.Unfit` where it is none of ours.
 
     It is read piece by piece, so that one over the bound is refused before it is held.
@@ -194,7 +194,7 @@ async def _json(request: web.Request, most: int) -> object:
     if request.query:
         raise Misasked("a query parameter isn't known here", "there are none")
     if request.content_type != JSON:
-        raise Unfit(415, "commands are JSON", f"Content-Type: {JSON}")
+        raise Unfit(415, "bodies are JSON", f"Content-Type: {JSON}")
     too_large = Unfit(413, f"a body has at most so many bytes: {most}")
     if (request.content_length or 0) > most:
         raise too_large

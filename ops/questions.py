@@ -1,5 +1,5 @@
 """Every question that HTTP takes: one table, which the router and OpenAPI come from."""
 
-from ops import posting, routes, work_routes
+from ops import finding, posting, routes, work_routes
 
-ROUTES = (*routes.ROUTES, *work_routes.ROUTES, posting.RESULT)
+ROUTES = (*routes.ROUTES, *work_routes.ROUTES, posting.RESULT, *finding.ROUTES)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ops.parameters import MIN_POSITION, Given, Misasked, Parameter
+from schemas.sealing import Keys
 from sinks.queries import Snapshot
 from sinks.tenancy import ZoneUnknown
 from streams.trajectory import PROJECTION as TRAJECTORY
@@ -28,6 +29,18 @@ class Sealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """What is asked in a request's body, as it would be a patient's data in a URL.
+
+    ``schema`` is its JSON schema; ``read`` makes the parameters of it by the tenant's keys, and
+    raises :class:`~ops.parameters.Misasked`.
+    """
+
+    schema: Mapping[str, Any]
+    read: Callable[[object, Keys], Given]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A question: its path under ``/v1``, what it takes, who answers, which lists it gives.
 
@@ -36,7 +49,7 @@ class Route:
     lists, ``one`` rows that stand alone; ``more`` are the JSON schemas of what stands beside
     them. ``sealed`` are their fields that hold envelopes. ``drawn`` makes an SVG of an answer,
     for those that can be looked at. ``position`` is where a write that is told of stands, which
-    goes into a header too.
+    goes into a header too. One with a ``body`` is a POST, of keys that see what is sealed.
     """
 
     path: str
@@ -51,11 +64,12 @@ class Route:
     sealed: Mapping[str, Mapping[str, Sealed]] = field(default_factory=dict)
     drawn: Callable[[Answer, Given], str] | None = None
     position: Callable[[Answer], str | None] | None = None
+    body: Body | None = None
 
     @property
     def takes(self) -> tuple[Parameter, ...]:
-        """Its own parameters, and the one that every question has."""
-        return (*self.parameters, MIN_POSITION)
+        """Its own parameters, and the one that every question has whose URL is read."""
+        return (*self.parameters, MIN_POSITION) if self.body is None else self.parameters
 
     @property
     def limited(self) -> bool:

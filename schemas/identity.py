@@ -5,9 +5,9 @@ visit or message is an HMAC-SHA-256 under the tenant's identity key, which is ma
 tenant and never rotated.
 """
 
-import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
@@ -33,13 +33,7 @@ class Identifier:
 
 def keyed(identity_key: bytes, kind: str, *parts: str | bytes) -> UUID:
     """The id of the thing ``kind`` named by ``parts``; 32 bytes of key, UUID version 8 out."""
-    assert len(identity_key) == 32, "an identity key has 32 bytes"
-    digest = hmac.new(identity_key, kind.encode(), hashlib.sha256)
-    for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        # Length-prefixed, so that no two lists of parts hash the same bytes.
-        digest.update(_SEPARATOR + len(raw).to_bytes(8, "big") + raw)
-    number = int.from_bytes(digest.digest()[:16], "big")
+    number = int.from_bytes(_digest(identity_key, kind, parts), "big")
     return UUID(int=(number & _KEEP) | _VERSION_8 | _VARIANT)
 
 
@@ -101,3 +95,28 @@ def app_feed(tenant_id: UUID) -> UUID:
 def normal(value: str) -> str:
     """An identifier's value without surrounding or repeated white space; case is kept."""
     return _SPACES.sub(" ", value.strip())
+
+
+def lookup_key(identity_key: bytes) -> bytes:
+    """The key of blind-index tokens, 32 bytes: derived, so that no token is ever an id."""
+    assert len(identity_key) == 32, "an identity key has 32 bytes"
+    return hmac.digest(identity_key, b"wardtrail lookup key, version 1", "sha256")
+
+
+def token(key: bytes, kind: str, *parts: str | bytes) -> str:
+    """A blind-index token under a :func:`lookup_key`, 128 bits written as UUIDs are.
+
+    Equal texts of two kinds never collide.
+    """
+    text = _digest(key, kind, parts).hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _digest(key: bytes, kind: str, parts: Iterable[str | bytes]) -> bytes:
+    """The keyed hash, 16 bytes; each part with its length, so that no two lists hash the same."""
+    assert len(key) == 32, "an identity key has 32 bytes"
+    said = [kind.encode()]
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        said.append(_SEPARATOR + len(raw).to_bytes(8, "big") + raw)
+    return hmac.digest(key, b"".join(said), "sha256")[:16]

@@ -43,7 +43,21 @@ class Raise:
         _check(self.table, self.row)
 
 
-Change = Append | Put | Raise
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A row that stands no more, by its primary key; none need have stood there."""
+
+    table: Table
+    row: Row
+
+    def __post_init__(self) -> None:
+        key = {column.name for column in self.table.primary_key.columns}
+        if self.row.keys() != key:
+            odd = sorted(self.row.keys() ^ key)
+            raise ValueError(f"a removal gives the key of {self.table.name}, no more: {odd}")
+
+
+Change = Append | Put | Raise | Remove
 
 
 @cache

@@ -15,7 +15,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
 
 from schemas.failpoints import hit
-from sinks.changes import Append, Change, Put, Row, columns
+from sinks.changes import Append, Change, Put, Remove, Row, columns
 from sinks.database import Row as Loaded
 
 
@@ -28,6 +28,7 @@ def write(connection: Connection[Loaded], changes: Iterable[Change]) -> int:
     appended: dict[Table, list[Row]] = {}
     put: dict[Table, dict[tuple[object, ...], Row]] = {}
     raised: dict[Table, dict[tuple[object, ...], Row]] = {}
+    removed: dict[Table, dict[tuple[object, ...], Row]] = {}
     for change in changes:
         if isinstance(change, Append):
             appended.setdefault(change.table, []).append(change.row)
@@ -35,6 +36,8 @@ def write(connection: Connection[Loaded], changes: Iterable[Change]) -> int:
         key = tuple([str(change.row[name]) for name in _primary(change.table)])
         if isinstance(change, Put):
             put.setdefault(change.table, {})[key] = change.row
+        elif isinstance(change, Remove):
+            removed.setdefault(change.table, {})[key] = change.row
         else:
             known = raised.setdefault(change.table, {})
             known[key] = _greater(change.table, known.get(key, change.row), change.row)
@@ -47,7 +50,12 @@ def write(connection: Connection[Loaded], changes: Iterable[Change]) -> int:
     for table, greatest in raised.items():
         copy(connection, table, list(greatest.values()))
         connection.execute(_merge(table, "greatest({1}.{0}, excluded.{0})"))
-    return sum(len(rows) for tables in (appended, put, raised) for rows in tables.values())
+    for table, gone in removed.items():
+        assert gone.keys().isdisjoint(put.get(table, ())), "a row is put or removed, not both"
+        copy(connection, table, [{**dict.fromkeys(columns(table)), **row} for row in gone.values()])
+        connection.execute(_delete(table))
+    written = (appended, put, raised, removed)
+    return sum(len(rows) for tables in written for rows in tables.values())
 
 
 def copy(connection: Connection[Loaded], table: Table, rows: Sequence[Row]) -> None:
@@ -102,6 +110,14 @@ def _merge(table: Table, value: LiteralString = "excluded.{0}") -> Composed:
         SQL(", ").join(
             SQL("{0} = " + value).format(Identifier(name), Identifier(table.name)) for name in rest
         ),
+    )
+
+
+@cache
+def _delete(table: Table) -> Composed:
+    key = SQL(", ").join(map(Identifier, _primary(table)))
+    return SQL("DELETE FROM {} WHERE ({}) IN (SELECT {} FROM {})").format(
+        Identifier(table.name), key, key, _staged(table)
     )
 
 

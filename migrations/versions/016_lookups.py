@@ -1,5 +1,7 @@
 """Keyed tokens by which a patient is found."""
 
+from alembic import op
+
 from migrations.frozen import run
 
 revision = "016"
@@ -11,4 +13,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Nothing to undo yet."""
+    op.execute("DROP TABLE patient_tokens")
+    op.execute("DROP INDEX idx_patient_identifiers_value")

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Column,
     Computed,
     Index,
+    PrimaryKeyConstraint,
     SmallInteger,
     String,
     Table,
@@ -27,6 +28,17 @@ patient_read_models = Table(
     time("updated_at"),
     *origin(),
     Index("idx_patient_tenant", "tenant_id"),
+)
+
+patient_tokens = Table(
+    "patient_tokens",
+    metadata,
+    tenant(),
+    Column("token", Uuid, nullable=False, comment="keyed hash; its kind stands nowhere"),
+    Column("patient_id", Uuid, nullable=False, comment="as told; who may be another one since"),
+    *origin(),
+    PrimaryKeyConstraint("tenant_id", "token", "patient_id"),
+    Index("idx_patient_tokens_patient", "patient_id"),
 )
 
 admission_read_models = Table(

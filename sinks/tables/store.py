@@ -208,6 +208,7 @@ patient_identifiers = Table(
     time("created_at", now=True),
     PrimaryKeyConstraint("tenant_id", "authority", "value_hmac"),
     Index("idx_patient_identifiers_patient", "patient_id"),
+    Index("idx_patient_identifiers_value", "tenant_id", "value_hmac"),
 )
 
 dead_letters = Table(

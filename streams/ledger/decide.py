@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from schemas import events, identity, sealing
+from schemas import events, identity, lookups, sealing
 from schemas.clock import instant
 from schemas.feeds import Feed
 from schemas.sealing import Keys
@@ -152,7 +152,10 @@ def _event(
         "occurred_precision": draft.occurred.precision,
         "occurred_field": draft.occurred_field,
         "occurred_text": draft.occurred.text,
-        "data": _data(draft, part, person, feed, keys),
+        "data": {
+            **_data(draft, part, person, feed, keys),
+            **_tokens(draft.clear, UUID(person.patient_id), keys),
+        },
         "sealed": _sealed(draft.clear, UUID(person.patient_id), event_id, keys),
         "metadata": {
             "correlation_id": message["message_id"],
@@ -219,6 +222,13 @@ def _sealed(clear: Mapping[str, Any], person: UUID, event_id: UUID, keys: Keys) 
         )
         for field, value in clear.items()
     }
+
+
+def _tokens(clear: Mapping[str, Any], person: UUID, keys: Keys) -> dict[str, list[str]]:
+    """By what the person is found, where what is sealed says how they are called."""
+    if "demographics" not in clear:
+        return {}
+    return {"tokens": lookups.tokens(keys.identity, clear["demographics"], person)}
 
 
 def _conflict(facts: Facts, part: Part, person: Person, role: str) -> Draft:

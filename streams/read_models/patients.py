@@ -1,15 +1,15 @@
-"""Patients: the newest snapshot of each one's demographics, sealed as it came."""
+"""Patients: the newest snapshot of each one's demographics, sealed, with its tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from schemas import sealing
 from schemas.clock import instant
 from schemas.events import Event
-from sinks.changes import Change, Put
+from sinks.changes import Change, Put, Remove, Row
 from sinks.projection import Load, Projection, Rows
-from sinks.tables import patient_read_models
+from sinks.tables import patient_read_models, patient_tokens
 from streams.read_models.newest import Recency, recency
 from streams.trajectory.facts import iso
 
@@ -18,16 +18,23 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     """Keep the snapshot that was reported last, then happened last, whenever it came.
 
     ``data["event_id"]`` is the record that the envelope in ``data["demographics"]`` is bound
-    to; the person is the row's id.
+    to; the person is the row's id. A token stands since the first of the snapshots that had it
+    one after the other.
     """
     loaded = rows[patient_read_models.name]
     created: datetime | None = loaded[0]["created_at"] if loaded else None
     data: dict[str, Any] | None = loaded[0]["data"] if loaded else None
+    before = {str(row["token"]): row for row in rows[patient_tokens.name]}
+    tokens: Mapping[str, Row] = before
     for event in events:
         if created is None:
             created = instant(event["recorded_at"])
         if data is None or _recency(data) < recency(event):
             data = _snapshot(event)
+            tokens = {
+                token: tokens.get(token) or _token(event, token)
+                for token in event["data"].get("tokens", ())
+            }
     last = events[-1]
     return [
         Put(
@@ -41,8 +48,29 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
                 "partition": last["partition"],
                 "partition_seq": last["partition_seq"],
             },
-        )
+        ),
+        *_changed(before, tokens),
     ]
+
+
+def _token(event: Event, token: str) -> Row:
+    return {
+        "tenant_id": event["tenant_id"],
+        "token": token,
+        "patient_id": event["stream_id"],
+        "partition": event["partition"],
+        "partition_seq": event["partition_seq"],
+    }
+
+
+def _changed(before: Mapping[str, Row], now: Mapping[str, Row]) -> Iterator[Change]:
+    """What became of the tokens; a message that says the same again changes none."""
+    for token, row in now.items():
+        if row is not before.get(token):
+            yield Put(patient_tokens, row)
+    for token in sorted(before.keys() - now.keys()):
+        key = {name: before[token][name] for name in ("tenant_id", "token", "patient_id")}
+        yield Remove(patient_tokens, key)
 
 
 def _snapshot(event: Event) -> dict[str, Any]:
@@ -68,8 +96,8 @@ def _recency(data: dict[str, Any]) -> Recency:
 PROJECTION = Projection(
     name="patients",
     reads=frozenset(("patient.registered", "patient.updated")),
-    owns=(patient_read_models,),
-    loads=(Load(table=patient_read_models, by="id"),),
+    owns=(patient_read_models, patient_tokens),
+    loads=(Load(table=patient_read_models, by="id"), Load(table=patient_tokens, by="patient_id")),
     fold=fold,
     unknown="park",  # a row is the newest of all that was said
 )

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from schemas import identity, sealing
+from schemas import identity, lookups, sealing
 from schemas.feeds import Feed
 from schemas.identity import Identifier
 from schemas.sealing import Keys
@@ -97,3 +97,20 @@ def test_m5_a_draft_of_another_visit_belongs_to_that_visits_stream():
 def test_every_part_has_its_person():
     with pytest.raises(ValueError, match="shorter"):
         decided([ROOK], part(0), part(1))
+
+
+def test_tokens_are_made_where_demographics_are_sealed_and_for_whom_they_are():
+    said = {"names": [{"family": "Rook"}], "birth_date": "1970-01-31"}
+    parts = [
+        Part(
+            claim=Claim(identifiers=(number(f"P{ordinal}"),), visit=None),
+            drafts=(draft("patient.updated", ordinal=ordinal, clear={"demographics": said}),),
+        )
+        for ordinal in range(2)
+    ]
+    rook, finch = (row["data"]["tokens"] for row in decided([ROOK, FINCH], *parts))
+    assert rook == lookups.tokens(KEYS.identity, said, UUID(ROOK.patient_id))
+    shared = {*lookups.named(KEYS.identity, "rook"), *lookups.born(KEYS.identity, "1970-01-31")}
+    assert shared <= set(rook) & set(finch)
+    assert rook != finch, "what fills up is each one's own"
+    assert [row["data"].get("tokens") for row in decided([ROOK], part())] == [[], None]

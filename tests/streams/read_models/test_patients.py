@@ -68,3 +68,29 @@ def test_one_batch_gives_the_same_row_as_one_event_at_a_time():
 def test_a_snapshot_without_demographics_shows_none():
     bare = Event(**{**snapshot("08:00"), "sealed": {}})
     assert folded(bare)["data"]["demographics"] is None
+
+
+def told(at: str, *tokens: str) -> Event:
+    event = snapshot(at)
+    return Event(**{**event, "data": {**event["data"], "tokens": list(tokens)}})
+
+
+def test_a_patient_has_the_tokens_of_the_snapshot_that_is_shown_in_every_order():
+    events = [told("08:00", "a", "b"), told("09:00", "b", "c"), told("07:00", "d")]
+    for order in itertools.permutations(events):
+        for batch in ([[each] for each in arrive(order)], [arrive(order)]):
+            tables = Tables(PATIENTS)
+            for part in batch:
+                tables.apply(part)
+            found = tables.table("patient_tokens").values()
+            assert sorted(row["token"] for row in found) == ["b", "c"]
+
+
+def test_the_same_tokens_again_change_no_row_of_theirs():
+    tables = Tables(PATIENTS)
+    first, second = arrive([told("08:00", "a"), told("09:00", "a")])
+    tables.apply([first])
+    assert [change.table.name for change in tables.apply([second])] == ["patient_read_models"]
+    assert [row["partition_seq"] for row in tables.table("patient_tokens").values()] == [
+        first["partition_seq"]
+    ]

@@ -12,7 +12,7 @@ from schemas import catalogue
 from schemas.clock import instant, micros
 from schemas.events import TYPES as TYPES_DECLARED
 from schemas.events import Event
-from sinks.changes import Append, Change, Row
+from sinks.changes import Append, Change, Remove, Row
 from sinks.projection import Projection
 
 NAMES = UUID(int=7)
@@ -158,10 +158,13 @@ class Tables:
         changes = self.projection.fold(events, loaded)
         for change in changes:
             assert change.table in self.projection.owns
-            (key,) = (str(change.row[column.name]) for column in change.table.primary_key)
+            key = "/".join(str(change.row[column.name]) for column in change.table.primary_key)
             table = self.table(change.table.name)
             assert not (isinstance(change, Append) and key in table), "appended twice"
-            table[key] = change.row
+            if isinstance(change, Remove):
+                table.pop(key, None)
+            else:
+                table[key] = change.row
         return changes
 
     def table(self, name: str) -> dict[str, Row]:

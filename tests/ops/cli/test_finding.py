@@ -1,0 +1,64 @@
+"""A patient found from the command line: what is asked stands on standard input alone."""
+
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+
+from ops import deploy
+from ops.cli.finding import QUERY_BYTES_MAX
+from schemas import lookups, sealing
+from tests.ops.cli.conftest import PATIENT, SECRETS, START
+
+NAME = "Rookcanary"
+DEMOGRAPHICS = {"names": [{"family": NAME, "given": "Ann\x1b"}], "birth_date": "1970-01-31"}
+
+
+@pytest.fixture
+def known(desk):
+    """A patient with a name and a birth date."""
+    keys = sealing.Keys(
+        tenant_id=deploy.DEMO_TENANT, identity=SECRETS.identity,
+        data={1: sealing.Key.of(SECRETS.data, version=1, scope=sealing.Scope.TENANT)},
+    )  # fmt: skip
+    for token in lookups.tokens(keys.identity, DEMOGRAPHICS, PATIENT):
+        desk.insert(
+            "patient_tokens", tenant_id=deploy.DEMO_TENANT, token=UUID(token), patient_id=PATIENT,
+            partition=0, partition_seq=1,
+        )  # fmt: skip
+    clear = orjson.dumps(DEMOGRAPHICS)
+    envelope = keys.seal(clear, person=PATIENT, record=uuid4(), field="demographics")
+    desk.insert(
+        "patient_read_models", id=PATIENT, tenant_id=deploy.DEMO_TENANT, created_at=START,
+        updated_at=START, partition=0, partition_seq=1,
+        data={"demographics": sealing.text(envelope)},
+    )  # fmt: skip
+    return desk
+
+
+def test_a_patient_is_found_by_a_query_on_standard_input(known, loaded):
+    query = orjson.dumps({"name": NAME, "birth_date": "1970-01-31"})
+    result = known.run("find", stdin=query)
+    assert result.stdout == f"{PATIENT}  Ann\u00b7 {NAME}  1970-01-31\n"
+    told = loaded(known.run("find", "--json", stdin=query))
+    assert told["patients"][0]["demographics"] == DEMOGRAPHICS
+    assert (told["patients"][0]["id"], told["cut"], told["behind"]) == (str(PATIENT), False, 0)
+
+
+def test_nobody_is_said_to_be_nobody(known):
+    result = known.run("find", stdin='{"name": "Finch"}')
+    assert (result.exit_code, result.stdout) == (0, "nobody is all that\n")
+
+
+@pytest.mark.parametrize(
+    "query", ["", NAME, f'["{NAME}"]', f'{{"sex": "{NAME}"}}', "x" * (QUERY_BYTES_MAX + 1)]
+)
+def test_a_query_that_cannot_be_read_is_not_repeated(known, query):
+    result = known.run("find", stdin=query)
+    assert result.exit_code == 1
+    assert NAME not in result.output
+
+
+def test_a_name_in_the_command_line_is_refused(known):
+    result = known.run("find", NAME, stdin="{}")
+    assert result.exit_code == 2
