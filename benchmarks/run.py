@@ -13,7 +13,7 @@ from time import monotonic
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, intake, page, questions, sink, stages, transport, whole
+from benchmarks import commands, intake, page, questions, sink, stages, tenants, transport, whole
 from benchmarks.figures import Figure, Machine, machine, short, store
 from benchmarks.place import FULL, QUICK, Place, Size, opened
 from streams.app import collect_seldom
@@ -21,7 +21,7 @@ from streams.app import collect_seldom
 RESULTS = Path(__file__).parent / "results.json"
 Benchmark = Callable[[Place, Size], list[Figure]]
 
-# The whole line last: it leaves workers running, which end with the place.
+# The whole line last: they leave workers running, which end with the place.
 BENCHMARKS: Mapping[str, Benchmark] = {
     "transport": transport.run,
     "sink": sink.run,
@@ -30,6 +30,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "questions": questions.run,
     "intake": intake.run,
     "whole": whole.run,
+    "tenants": tenants.run,
 }
 
 

@@ -26,6 +26,7 @@ from ops.route import JSON, POSITION, SVG, Body, Route
 from ops.routes import Archive
 from sinks.queries import Snapshot
 from sinks.reading import Departments
+from sinks.tenancy import Standing
 
 READS_MAX = 8  # at once; one holds a thread and a connection
 READ_SECONDS = 10  # of one statement; the slowest question takes a hundredth of that
@@ -60,6 +61,20 @@ class Snapshots(Protocol):
         """Whether each projection (without any: the ledger) is so far in a partition."""
 
 
+class Tenants(Protocol):
+    """Which tenants there are, out of memory; :class:`ops.feeds.LocalFeeds` is one."""
+
+    @property
+    def informed(self) -> bool:
+        """Whether any is known."""
+
+    def tenant(self, tenant_id: UUID) -> Standing | None:
+        """A tenant, None where there is none."""
+
+    def called(self, subdomain: str) -> Standing | None:
+        """The tenant of this subdomain."""
+
+
 class Api:
     """The routes under ``/v1`` as an application to mount there.
 
@@ -75,11 +90,13 @@ class Api:
         *,
         posting: Posting,
         opener: Opener,
+        tenants: Tenants | None = None,
         routes: Sequence[Route] = ROUTES,
         reads_max: int = READS_MAX,
     ) -> None:
         self._ring, self._snapshots, self._archive = ring, snapshots, archive
         self._posting, self._opener, self._routes = posting, opener, routes
+        self._tenants = tenants
         self._threads = ThreadPoolExecutor(reads_max, thread_name_prefix="api")
         self._looks = ThreadPoolExecutor(LOOKS_MAX, thread_name_prefix="api-looks")
         self._free = threading.BoundedSemaphore(reads_max)
@@ -196,6 +213,8 @@ class Api:
             key = self._ring.of(_token(request))
             if key is None:
                 answer: web.StreamResponse = _unauthorized(request)
+            elif foreign := misplaced(key, request.headers.get(hdrs.HOST, ""), self._tenants):
+                answer = response(problem(403, foreign))
             else:
                 request[_KEY] = key
                 answer = await handler(request)
@@ -217,6 +236,26 @@ class Api:
         yield
         for each in (self._threads, self._looks):
             each.shutdown(wait=False, cancel_futures=True)
+
+
+def misplaced(key: AccessKey, host: str, tenants: Tenants | None) -> str | None:
+    """Why this key isn't taken at this host, None where it is.
+
+    The host's first label is a tenant's subdomain or means nothing: then the key alone says whose
+    rows these are. A key of a tenant that is suspended or no more is taken nowhere.
+    """
+    if tenants is None or not tenants.informed:
+        return None  # nothing is known yet; rows show the key's own tenant anyway
+    standing = tenants.tenant(key.tenant_id)
+    if standing is None:
+        return "the tenant of this key is no more"
+    label = host.partition(":")[0].lower().partition(".")
+    called = tenants.called(label[0]) if label[2] else None
+    if called is not None and called.tenant_id != key.tenant_id:
+        return "this key is another tenant's than this address"
+    if not standing.active:
+        return "the tenant of this key is suspended"
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,13 @@ def check_topics(admin: AdminClient, partitions: int) -> None:
 
 
 def make_demo(settings: Settings, database: Database) -> None:
-    """The tenant and the feed that the embedded stack comes with; takes any sender."""
+    """The tenant and the feed that the embedded stack comes with; takes any sender.
+
+    Not again after it was deleted.
+    """
+    with database.connection() as connection:
+        if tenancy.gone(connection, [DEMO_TENANT]):
+            return
     tenancy.create_tenant(
         database,
         access.root(settings),

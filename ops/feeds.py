@@ -16,8 +16,12 @@ from schemas.feeds import Feed
 from schemas.sealing import Keys, Root
 from sinks import tenancy
 from sinks.database import Database, DatabaseAway
-from sinks.tenancy import Listened, Wrapped
+from sinks.tenancy import Listened, Standing, Wrapped
 
+_SETS = (
+    "processing_ids", "senders", "facilities", "receiving_applications", "receiving_facilities",
+    "certificates",
+)  # fmt: skip
 REFRESH_SECONDS = 2.0  # how soon a changed feed is seen by the intake
 
 logger = logging.getLogger(__name__)
@@ -25,11 +29,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """All that the intake knows at one moment; replaced as a whole."""
+    """All that the intake knows at one moment; replaced as a whole.
 
-    by_port: Mapping[int, Feed]
-    default: Feed | None
+    ``by_port`` has the feeds of the default listener under None.
+    """
+
+    by_port: Mapping[int | None, Sequence[Feed]]
     keys: Mapping[UUID, Keys]
+    tenants: Mapping[UUID, Standing]
 
 
 class LocalFeeds:
@@ -42,7 +49,7 @@ class LocalFeeds:
     def __init__(self, database: Database, root: Root, file: Path, *, default_port: int) -> None:
         self._database, self._root, self._file = database, root, file
         self._default_port = default_port
-        self._known = Known(by_port={}, default=None, keys={})
+        self._known = Known(by_port={}, keys={}, tenants={})
         self._stored = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="feeds", daemon=True)
@@ -60,13 +67,27 @@ class LocalFeeds:
         self._stop.set()
         self._thread.join(REFRESH_SECONDS)
 
-    def by_port(self, port: int) -> Feed | None:
-        """The feed of a listener; the default listener's is the one without a port."""
+    def by_port(self, port: int) -> Sequence[Feed]:
+        """The feeds of a listener; those without a port are the default listener's."""
         known = self._known
-        feed = known.by_port.get(port)
-        if feed is None and port == self._default_port:
-            feed = known.default
-        return feed if feed is not None and feed.active else None
+        found = known.by_port.get(port, ())
+        if port == self._default_port:
+            return (*found, *known.by_port.get(None, ()))
+        return found
+
+    def tenant(self, tenant_id: UUID) -> Standing | None:
+        """A tenant, None where there is none (any more), or none is known yet."""
+        return self._known.tenants.get(tenant_id)
+
+    def called(self, subdomain: str) -> Standing | None:
+        """The tenant of this subdomain."""
+        tenants = self._known.tenants.values()
+        return next((each for each in tenants if each.subdomain == subdomain), None)
+
+    @property
+    def informed(self) -> bool:
+        """Whether tenants are known, from the rows or from the copy."""
+        return bool(self._known.tenants)
 
     def keys(self, tenant_id: UUID) -> Keys:
         """The tenant's keys; raises :class:`~producers.ports.KeysAway`."""
@@ -81,26 +102,35 @@ class LocalFeeds:
             tenants = tenancy.tenants(connection)
             listened = tenancy.feeds(connection, tenants)
             wrapped = tenancy.wrapped_keys(connection, tenants)
-        stored = _dumps(listened, wrapped)
+            standings = tenancy.standings(connection, tenants)
+        stored = _dumps(listened, wrapped, standings)
         if stored != self._stored:
-            self._learn(listened, wrapped)
+            self._learn(listened, wrapped, standings)
             access.write_private(self._file, stored)
             self._stored = stored
 
     def _restore(self) -> None:
         try:
-            listened, wrapped = _loads(self._file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError, KeyError):
+            copy = _loads(self._file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             logger.warning("no feeds known yet: the database is away, and there is no copy")
             return
         logger.warning("feeds as last known: the database is away")
-        self._learn(listened, wrapped)
+        self._learn(*copy)
 
-    def _learn(self, listened: Sequence[Listened], wrapped: Sequence[Wrapped]) -> None:
+    def _learn(
+        self,
+        listened: Sequence[Listened],
+        wrapped: Sequence[Wrapped],
+        standings: Sequence[Standing],
+    ) -> None:
+        by_port: dict[int | None, list[Feed]] = {}
+        for each in listened:
+            by_port.setdefault(each.port, []).append(each.feed)
         self._known = Known(
-            by_port={each.port: each.feed for each in listened if each.port is not None},
-            default=_only([each.feed for each in listened if each.port is None]),
+            by_port=by_port,
             keys=tenancy.unwrap(wrapped, self._root),
+            tenants={each.tenant_id: each for each in standings},
         )
 
     def _follow(self) -> None:
@@ -113,14 +143,9 @@ class LocalFeeds:
                 logger.error("feeds as last known: %s", type(error).__name__)
 
 
-def _only(feeds: Sequence[Feed]) -> Feed | None:
-    """The one feed of the default listener; with several nobody knows whose a message is."""
-    if len(feeds) > 1:
-        logger.error("the default listener takes nothing: %d feeds have no port", len(feeds))
-    return feeds[0] if len(feeds) == 1 else None
-
-
-def _dumps(listened: Sequence[Listened], wrapped: Sequence[Wrapped]) -> str:
+def _dumps(
+    listened: Sequence[Listened], wrapped: Sequence[Wrapped], standings: Sequence[Standing]
+) -> str:
     def plain(value: Any) -> Any:  # noqa: ANN401  any field's value
         if isinstance(value, bytes):
             return b64encode(value).decode()
@@ -130,13 +155,14 @@ def _dumps(listened: Sequence[Listened], wrapped: Sequence[Wrapped]) -> str:
         {
             "feeds": [{**asdict(each.feed), "port": each.port} for each in listened],
             "keys": [asdict(each) for each in wrapped],
+            "tenants": [asdict(each) for each in standings],
         },
         default=plain,
         sort_keys=True,
     )
 
 
-def _loads(stored: str) -> tuple[list[Listened], list[Wrapped]]:
+def _loads(stored: str) -> tuple[list[Listened], list[Wrapped], list[Standing]]:
     loaded = json.loads(stored)
     listened = [_listened(each) for each in loaded["feeds"]]
     wrapped = [
@@ -146,11 +172,16 @@ def _loads(stored: str) -> tuple[list[Listened], list[Wrapped]]:
         )
         for each in loaded["keys"]
     ]  # fmt: skip
-    return listened, wrapped
+    standings = [
+        Standing(**{**each, "tenant_id": UUID(each["tenant_id"])})
+        for each in loaded.get("tenants", ())  # a copy of an older release has none
+    ]
+    return listened, wrapped, standings
 
 
 def _listened(stored: dict[str, Any]) -> Listened:
     port = stored.pop("port")
+    instance = stored.get("emr_instance_id")
     feed = Feed(
         **{
             **stored,
@@ -158,8 +189,8 @@ def _listened(stored: dict[str, Any]) -> Listened:
             "tenant_id": UUID(stored["tenant_id"]),
             "zone": tenancy.zone(stored["zone"]),
             "identifier_types": tuple(stored["identifier_types"]),
-            "processing_ids": frozenset(stored["processing_ids"]),
-            "senders": frozenset(stored["senders"]),
+            "emr_instance_id": instance and UUID(instance),
+            **{name: frozenset(stored[name]) for name in _SETS if name in stored},
         }
     )
     return Listened(feed=feed, port=port)

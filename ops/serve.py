@@ -11,6 +11,7 @@ from aiohttp import web
 from ops import access, deploy, keys, logs, refusals
 from ops.api import CONNECTIONS, READ_SECONDS, Api
 from ops.commands import LOOKUPS_MAX, Commands
+from ops.counting import Counting
 from ops.feeds import LocalFeeds
 from ops.keys import Ring
 from ops.openapi import PREFIX
@@ -28,6 +29,7 @@ from sinks.database import Database
 from sinks.reading import Readers
 
 CLOSE_SECONDS = 30.0
+NAMED_MAX = 10  # feeds that the health page names
 
 logger = logging.getLogger(__name__)
 _wire = logging.getLogger(f"{__name__}.http")
@@ -68,9 +70,10 @@ class Health:
 
     async def ready(self, _: web.Request) -> web.Response:
         """The intake takes messages: it listens, and knows whose they are."""
-        feed = self.feeds.by_port(self.mllp_port)
-        ready = self.server.accepting and feed is not None
-        status = {"status": "ready" if ready else "not ready", "feed": feed and feed.name}
+        takes = [each for each in self.feeds.by_port(self.mllp_port) if each.active]
+        ready = self.server.accepting and bool(takes)
+        named = ", ".join(each.name for each in takes[:NAMED_MAX]) or None
+        status = {"status": "ready" if ready else "not ready", "feed": named}
         return web.json_response(status, status=200 if ready else 503)
 
     async def metrics(self, _: web.Request) -> web.Response:
@@ -103,11 +106,14 @@ def run(settings: Settings) -> int:
         settings.home / "feeds.json",
         default_port=settings.mllp_port,
     )
+    refused = Counting(database)
     feeds.start()
     waiting.start()
+    refused.start()
     try:
-        asyncio.run(_serve(settings, feeds, Reading(ring, readers, waiting)))
+        asyncio.run(_serve(settings, feeds, Reading(ring, readers, waiting), refused))
     finally:
+        refused.stop()
         waiting.stop()
         feeds.stop()
         for each in (readers, looking):
@@ -128,7 +134,7 @@ class Reading:
         """The questions and commands."""
         return Api(
             self.ring, self.readers, queries,
-            posting=Posting(commands), opener=Opener(feeds.keys),
+            posting=Posting(commands), opener=Opener(feeds.keys), tenants=feeds,
         )  # fmt: skip
 
 
@@ -139,7 +145,9 @@ def mounted(health: Health, api: Api) -> web.Application:
     return app
 
 
-async def _serve(settings: Settings, feeds: LocalFeeds, reading: Reading) -> None:
+async def _serve(
+    settings: Settings, feeds: LocalFeeds, reading: Reading, refused: Counting
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -152,7 +160,9 @@ async def _serve(settings: Settings, feeds: LocalFeeds, reading: Reading) -> Non
     )
     codec = Codec(access.schema_ids(settings))
     async with KafkaPublisher(access.bootstrap_servers(settings)) as publisher:
-        server = Server(feeds=feeds, publisher=publisher, codec=codec, limits=limits)
+        server = Server(
+            feeds=feeds, publisher=publisher, codec=codec, limits=limits, refusals=refused
+        )
         port = await server.listen(settings.mllp_host, settings.mllp_port)
         health = Health(server, publisher, feeds, port)
         commands = Commands(

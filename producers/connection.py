@@ -13,15 +13,25 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, cast
+from uuid import UUID
 
-from producers import answers, intake
+from producers import answers, binding, intake
 from producers.answers import Trouble
 from producers.counters import Counters
 from producers.mllp import FRAME_BYTES_MAX, Decoder, Frame, Refusal, encode
 from producers.peek import Header, NoHeader, peek
-from producers.ports import Feeds, KeysAway, NotDurable, Publisher, RecordTooLarge
+from producers.ports import (
+    Feeds,
+    KeysAway,
+    NotDurable,
+    Publisher,
+    RecordTooLarge,
+    Refusals,
+)
+from producers.quotas import Quotas
 from schemas.codec import Codec
 from schemas.failpoints import hit
+from schemas.feeds import Feed
 from schemas.sealing import KeyMissing
 from schemas.topics import HL7V2, RECORD_BYTES_MAX
 
@@ -64,6 +74,8 @@ class Shared(Protocol):
     counters: Counters
     connections: set["Connection"]
     accepting: bool
+    quotas: Quotas
+    refusals: Refusals | None
 
     def own_id(self) -> str:
         """A new MSH-10 for an answer."""
@@ -78,6 +90,7 @@ class _Entry:
     size: int
     future: asyncio.Future[None] | None = None
     rejection: intake.Rejection | None = None
+    feed_id: UUID | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -94,11 +107,15 @@ class Connection(asyncio.Protocol):
         self._in_flight = 0  # bytes of the queue
         self._held = 0  # bytes as last reported to the counters
         self._paused = False
+        self._owing = False  # its feed has sent as much as it may
         self._ending = False  # nothing more is taken; closes when the queue is empty
         self._heard = self._active = self._loop.time()
         self._frame_since: float | None = None
         self._blocked_since: float | None = None
         self._closing_since: float | None = None
+        self._certificate: str | None = None
+        self._feeds: dict[UUID, Feed] = {}  # that it has sent by
+        self._woken: asyncio.TimerHandle | None = None  # reads on when nothing is owed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or close it where there are too many."""
@@ -113,6 +130,9 @@ class Connection(asyncio.Protocol):
         self._counters.connections += 1
         self._counters.open_connections += 1
         keep_alive(self._transport.get_extra_info("socket"))
+        tls = self._transport.get_extra_info("ssl_object")
+        shown = tls.getpeercert(binary_form=True) if tls is not None else None
+        self._certificate = binding.fingerprint(shown) if shown else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it; what was published stays published, and is sent again by who wasn't told."""
@@ -120,8 +140,11 @@ class Connection(asyncio.Protocol):
         if self in self._server.connections:
             self._server.connections.discard(self)
             self._counters.open_connections -= 1
-        self._queue.clear()
-        self._in_flight = 0
+        self._server.quotas.leave(self._feeds)
+        self._feeds = {}
+        if self._woken is not None:
+            self._woken.cancel()
+        self._forget()
         self._decoder = Decoder(1)
         self._report_held()
 
@@ -179,10 +202,10 @@ class Connection(asyncio.Protocol):
         elif not self._ending:
             if self._decoder.unsettled and now - self._heard >= limits.settle_seconds:
                 self._take(self._decoder.settle())
-            if self._frame_since is not None and not self._full:
+            if self._frame_since is not None and not self._full and not self._owing:
                 if now - self._frame_since > limits.frame_seconds:
                     self.end("frame time-out")
-            elif not self._queue and now - self._active > limits.idle_seconds:
+            elif not (self._queue or self._owing) and now - self._active > limits.idle_seconds:
                 self.end("idle")
             self._balance()
 
@@ -230,14 +253,13 @@ class Connection(asyncio.Protocol):
             self._counters.acknowledgements += 1
             return
         server = self._server
-        feed = server.feeds.by_port(self._port)
-        rejection = intake.check(header, feed)
-        if rejection is not None:
-            self._counters.refused[rejection.cause] += 1
-            self._enqueue(_Entry(header, 0, rejection=rejection))
+        feed = intake.admit(header, server.feeds.by_port(self._port), self._certificate)
+        if isinstance(feed, intake.Rejection):
+            self._refuse(header, feed)
             return
-        assert feed is not None, "a message without a feed is rejected"
         assert isinstance(header, Header), "a message without a header is rejected"
+        if not self._entered(feed):
+            return
         record = intake.record(
             item.payload, header, feed, server.feeds.keys(feed.tenant_id), server.codec,
             received_at=datetime.now(UTC),
@@ -246,9 +268,33 @@ class Connection(asyncio.Protocol):
         future = server.publisher.publish(HL7V2.name, record.key, record.value, record.headers)
         future.add_done_callback(self._reported)
         hit("intake: produced")
-        self._enqueue(_Entry(header, len(record.value), future))
+        server.quotas.charge(feed, self._loop.time())
+        self._enqueue(_Entry(header, len(record.value), future, feed_id=feed.feed_id))
         if future.done() and future.exception() and server.transient_answer is None:
             self._ending = True  # refused at once: what follows must not overtake it
+
+    def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
+        self._counters.refused[rejection.cause] += 1
+        self._enqueue(_Entry(header, 0, rejection=rejection))
+        self._note(header, rejection)
+
+    def _note(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
+        refusals = self._server.refusals
+        if refusals is not None:
+            refusals.note(intake.refused(rejection, header, self._port, self._server.feeds))
+
+    def _entered(self, feed: Feed) -> bool:
+        """Whether this connection may send by this feed; else it ends, nothing of it answered."""
+        if feed.feed_id in self._feeds:
+            self._feeds[feed.feed_id] = feed  # its quotas may have been set anew
+            return True
+        if not self._server.quotas.enter(feed):
+            self._counters.refused[intake.CONNECTIONS] += 1
+            self._note(NoHeader(0), intake.too_many(feed))
+            self.end("too many connections of a feed")
+            return False
+        self._feeds[feed.feed_id] = feed
+        return True
 
     def _fail(self, item: Frame | Refusal, reason: str) -> None:
         """A message that can't be taken now stands in the queue as one that isn't durable."""
@@ -265,6 +311,11 @@ class Connection(asyncio.Protocol):
         entry.size += ENTRY_BYTES
         self._queue.append(entry)
         self._in_flight += entry.size
+        self._held_by(entry, entry.size)
+
+    def _held_by(self, entry: _Entry, size: int) -> None:
+        if entry.feed_id is not None:
+            self._server.quotas.hold(entry.feed_id, size)
 
     def _reported(self, future: asyncio.Future[None]) -> None:
         """A delivery report came, for whichever entry."""
@@ -280,6 +331,7 @@ class Connection(asyncio.Protocol):
         while self._queue and ((future := self._queue[0].future) is None or future.done()):
             entry = self._queue.popleft()
             self._in_flight -= entry.size
+            self._held_by(entry, -entry.size)
             said = self._outcome(entry)
             if said is None:
                 self._break()
@@ -294,7 +346,7 @@ class Connection(asyncio.Protocol):
     def _outcome(self, entry: _Entry) -> bytes | None:
         """The answer's frame; None where there must be none."""
         if entry.rejection is not None:
-            return self._say(entry.header, answers.REJECTED, entry.rejection.trouble)
+            return self._say(entry.header, entry.rejection.answer, entry.rejection.trouble)
         assert entry.future is not None, "an entry is rejected or published"
         try:
             entry.future.result()
@@ -321,6 +373,12 @@ class Connection(asyncio.Protocol):
         """No answer to this one, hence to none after it."""
         self._counters.closed["not durable"] += 1
         self._ending = True
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing of the queue will be answered here; it is in flight no longer."""
+        for entry in self._queue:
+            self._held_by(entry, -entry.size)
         self._queue.clear()
         self._in_flight = 0
 
@@ -334,7 +392,8 @@ class Connection(asyncio.Protocol):
         self._report_held()
         limits = self._limits
         crowded = self._counters.held_bytes > limits.total_bytes and self._held > limits.small_bytes
-        stop = self._full or crowded or self._ending
+        self._owing = self._over_quota()
+        stop = self._full or crowded or self._ending or self._owing
         if stop == self._paused or self._transport.is_closing():
             return
         self._paused = stop
@@ -344,6 +403,20 @@ class Connection(asyncio.Protocol):
             if self._frame_since is not None:
                 self._frame_since = self._loop.time()  # it was our pause
             self._transport.resume_reading()
+
+    def _over_quota(self) -> bool:
+        """Whether a feed of this connection has sent as much as it may; looks again in time."""
+        if not self._feeds:
+            return False
+        quotas, now = self._server.quotas, self._loop.time()
+        wait = max(quotas.wait(feed, now) for feed in self._feeds.values())
+        if wait > 0 and self._woken is None:
+            self._woken = self._loop.call_later(wait, self._wake)
+        return wait > 0 or any(quotas.crowded(feed) for feed in self._feeds.values())
+
+    def _wake(self) -> None:
+        self._woken = None
+        self._balance()
 
     def _report_held(self) -> None:
         held = self._in_flight + self._decoder.held

@@ -4,14 +4,17 @@ Checked is only what an honest answer needs. Nothing is mapped: what the message
 ledger's to say, and a better reading of it can be replayed over what was kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
-from producers.answers import Trouble
+from producers import binding
+from producers.answers import REJECTED, Trouble
 from producers.mllp import Cause, Refusal
 from producers.peek import Header, NoHeader, text
+from producers.ports import Feeds, KeysAway, Refused
 from schemas import headers, identity
 from schemas.clock import micros
 from schemas.codec import Codec
@@ -22,9 +25,23 @@ from schemas.topics import HL7V2
 
 RECORD = HL7V2.records[0]
 MESSAGE_TYPE_MAX = 32  # characters of MSH-9 that the record keeps
+_NAME_MAX = 1_000  # characters of MSH-3 and MSH-4 that tell senders apart
+_HEADLESS = "no MSH segment begins this message"
 
-# One word for each reason to say no, as the counters name it.
-NO_HEADER, NO_FEED, PROCESSING_ID, SENDER = "no header", "no feed", "processing id", "sender"
+# One word for each reason to say no, as the counters name it; the binding has its own.
+NO_HEADER, NO_FEED, PROCESSING_ID = "no header", "no feed", "processing id"
+SUSPENDED, CONNECTIONS = "suspended", "connections"
+# What the sender is told of each mismatch: an error of table 0357, and a sentence.
+_MISMATCHES: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        binding.CERTIFICATE: (103, "this feed does not take this client certificate"),
+        binding.SENDER: (103, "this feed does not take the sender in MSH-3"),
+        binding.FACILITY: (103, "this feed does not take the facility in MSH-4"),
+        binding.RECEIVER: (103, "this feed is not the receiver in MSH-5 and MSH-6"),
+        binding.NO_FIT: (103, "no feed of this port takes this sender and facility"),
+        binding.SEVERAL_FIT: (103, "several feeds of this port take this sender and facility"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +50,8 @@ class Rejection:
 
     cause: str
     trouble: Trouble
+    feed: Feed | None = None  # whose it would have been, where that is known
+    answer: str = REJECTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +64,59 @@ class Record:
     headers: Sequence[tuple[str, bytes]]
 
 
-def check(header: Header | NoHeader, feed: Feed | None) -> Rejection | None:
-    """Whether this feed takes this message; None if it does (rule I4)."""
-    if feed is None or not feed.active:
+def admit(
+    header: Header | NoHeader, feeds: Sequence[Feed], certificate: str | None = None
+) -> Feed | Rejection:
+    """The feed that takes this message, or why none does (rule I4)."""
+    if not feeds:
         return _rejection(NO_FEED, 207, "no active feed belongs to this port")
+    bound = binding.bind(header, feeds, certificate)
+    if isinstance(bound, binding.Mismatch):
+        if isinstance(header, NoHeader) and bound.cause != binding.CERTIFICATE:
+            return _rejection(NO_HEADER, 100, _HEADLESS, bound.feed)
+        code, reason = _MISMATCHES[bound.cause]
+        return _rejection(bound.cause, code, reason, bound.feed)
+    if bound.suspended:
+        return _rejection(SUSPENDED, 207, "the tenant of this feed is suspended", bound)
+    if not bound.active:
+        return _rejection(NO_FEED, 207, "no active feed belongs to this port", bound)
     if isinstance(header, NoHeader):
-        return _rejection(NO_HEADER, 100, "no MSH segment begins this message")
-    if feed.processing_ids:
+        return _rejection(NO_HEADER, 100, _HEADLESS, bound)
+    if bound.processing_ids:
         processing_id = text(header.component(11, 1)).upper()
-        if processing_id not in feed.processing_ids:
-            return _rejection(PROCESSING_ID, 202, "this feed does not take the id in MSH-11")
-    if feed.senders and not feed.senders & {
-        text(header.field(3)),
-        text(header.component(3, 1)),
-    }:
-        return _rejection(SENDER, 103, "this feed does not take the sender in MSH-3")
-    return None
+        if processing_id not in bound.processing_ids:
+            said = "this feed does not take the id in MSH-11"
+            return _rejection(PROCESSING_ID, 202, said, bound)
+    return bound
+
+
+def too_many(feed: Feed) -> Rejection:
+    """As a connection is counted that is one more than the feed may have."""
+    return _rejection(CONNECTIONS, 207, "as many connections send by this feed as may", feed)
+
+
+def refused(rejection: Rejection, header: Header | NoHeader, port: int, feeds: Feeds) -> Refused:
+    """A rejection as it is counted: the sender's names only as a keyed hash of its tenant."""
+    feed, told = rejection.feed, feeds.by_port(port)
+    tenants = {feed.tenant_id} if feed else {each.tenant_id for each in told}
+    tenant = tenants.pop() if len(tenants) == 1 else None
+    sender = None
+    if tenant is not None and isinstance(header, Header):
+        try:
+            key = feeds.keys(tenant).identity
+        except KeysAway:
+            pass  # counted without whose it was
+        else:
+            sender = sender_hmac(key, text(header.field(3)), text(header.field(4)))
+    return Refused(
+        port=port, reason=rejection.cause, tenant_id=tenant,
+        feed_id=None if feed is None else feed.feed_id, sender_hmac=sender,
+    )  # fmt: skip
+
+
+def sender_hmac(identity_key: bytes, application: str, facility: str) -> UUID:
+    """MSH-3 and MSH-4 as refusals keep them: a torn header may have a patient's name there."""
+    return identity.keyed(identity_key, "sender", application[:_NAME_MAX], facility[:_NAME_MAX])
 
 
 def refuse(refusal: Refusal, limit: int) -> Rejection:
@@ -117,5 +173,8 @@ def _message_type(header: Header) -> str:
     return text(said) if coded and said.isascii() else ""
 
 
-def _rejection(cause: str, code: int, reason: str) -> Rejection:
-    return Rejection(cause=str(cause), trouble=Trouble(code=code, reason=reason))
+def _rejection(cause: str, code: int, reason: str, feed: Feed | None = None) -> Rejection:
+    return Rejection(
+        cause=str(cause), trouble=Trouble(code=code, reason=reason), feed=feed,
+        answer=REJECTED if feed is None else feed.refusal_answer,
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
@@ -24,12 +25,35 @@ class RecordTooLarge(Exception):  # noqa: N818  named for what is wrong
 class Feeds(Protocol):
     """Feeds and keys by value, out of memory: asked for every message, so a change is seen soon."""
 
-    def by_port(self, port: int) -> Feed | None:
-        """The feed that a listening port belongs to; None where there is none."""
+    def by_port(self, port: int) -> Sequence[Feed]:
+        """The feeds that come by a listening port, paused ones too."""
         ...
 
     def keys(self, tenant_id: UUID) -> Keys:
         """The tenant's keys; raises :class:`KeysAway`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A message that wasn't taken, without anything of it.
+
+    ``tenant_id`` is None where the port is several tenants', ``feed_id`` where it fitted none or
+    several; ``sender_hmac`` is the keyed hash of MSH-3 and MSH-4 where the tenant is known.
+    """
+
+    port: int
+    reason: str
+    tenant_id: UUID | None
+    feed_id: UUID | None
+    sender_hmac: UUID | None
+
+
+class Refusals(Protocol):
+    """Where refused messages are counted."""
+
+    def note(self, refused: Refused) -> None:
+        """Count one; returns at once and never raises."""
         ...
 
 

@@ -7,7 +7,8 @@ import secrets
 from producers import answers
 from producers.connection import Connection, Limits
 from producers.counters import Counters
-from producers.ports import Feeds, Publisher
+from producers.ports import Feeds, Publisher, Refusals
+from producers.quotas import Quotas
 from schemas.codec import Codec
 
 SWEEP_SECONDS = 0.25  # how late a time-out may be noticed
@@ -24,7 +25,7 @@ class Server:
 
     def __init__(
         self, *, feeds: Feeds, publisher: Publisher, codec: Codec, limits: Limits | None = None,
-        transient_answer: str | None = None,
+        transient_answer: str | None = None, refusals: Refusals | None = None,
     ) -> None:  # fmt: skip
         if transient_answer not in (None, answers.ERROR, answers.REJECTED):
             raise ValueError(f"the transient answer is AE, AR or none, not: {transient_answer}")
@@ -33,6 +34,8 @@ class Server:
         self.codec = codec
         self.limits = limits or Limits()
         self.transient_answer = transient_answer
+        self.refusals = refusals
+        self.quotas = Quotas()
         self.counters = Counters()
         self.connections: set[Connection] = set()
         self.accepting = True

@@ -7,6 +7,9 @@ from zoneinfo import ZoneInfo
 UTC = ZoneInfo("UTC")
 
 
+IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024  # of a feed that says nothing else: a quarter of all
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """Who sends, under which tenant, and how its messages are to be read.
@@ -14,7 +17,12 @@ class Feed:
     ``zone`` is used for times without an offset (rule T22). ``authority`` stands in where an
     identifier names no assigning authority. ``identifier_types`` are the PID-3.5 types that
     route and name a patient, best first. ``processing_ids`` are the MSH-11 values it takes
-    (rule I4); empty means all. ``senders`` are the MSH-3 values it takes; empty means any.
+    (rule I4); empty means all. ``senders``, ``facilities``, ``receiving_applications`` and
+    ``receiving_facilities`` are the values of MSH-3 to MSH-6 it comes with, ``certificates`` the
+    SHA-256 of its client's certificates in hex; empty means any. What doesn't fit, and what comes
+    while the feed isn't ``active`` or its tenant is ``suspended``, is answered with
+    ``refusal_answer``. Its quotas are messages a second (its own and its whole tenant's),
+    connections at a time, and bytes taken and not yet answered; None means no bound of its own.
     """
 
     feed_id: UUID
@@ -28,3 +36,14 @@ class Feed:
     processing_ids: frozenset[str] = frozenset({"P"})
     senders: frozenset[str] = frozenset()
     active: bool = True
+    emr_instance_id: UUID | None = None
+    facilities: frozenset[str] = frozenset()
+    receiving_applications: frozenset[str] = frozenset()
+    receiving_facilities: frozenset[str] = frozenset()
+    certificates: frozenset[str] = frozenset()
+    refusal_answer: str = "AR"
+    suspended: bool = False
+    messages_per_second: int | None = None
+    tenant_messages_per_second: int | None = None
+    connections_max: int | None = None
+    in_flight_bytes_max: int = IN_FLIGHT_BYTES_MAX

@@ -15,7 +15,16 @@ from psycopg import Connection
 
 from schemas import sealing
 from schemas.failpoints import hit
-from sinks import accounts, aggregates, aliases, dead_letters, joins, outcomes, subscriptions
+from sinks import (
+    accounts,
+    aggregates,
+    aliases,
+    dead_letters,
+    joins,
+    outcomes,
+    subscriptions,
+    tenancy,
+)
 from sinks.aggregates import Verdict
 from sinks.batches import UNIQUE_VIOLATION, bisect, unseen, until_hole
 from sinks.database import Database, Refused, Row, for_tenants
@@ -100,7 +109,7 @@ def _transact(
             for_tenants(connection, _tenants(batch))
             position = subscriptions.lock(connection, held)
             hit("ledger: locked")
-            fresh = unseen(batch, position)
+            fresh = _of_the_living(connection, unseen(batch, position))
             if not fresh:
                 return position.next_offset
             new, counts = sift(fresh, _known(connection, fresh))
@@ -145,6 +154,17 @@ def _transact(
             hit("ledger: moved")
         hit("ledger: committed")
     return fresh[-1].offset + 1
+
+
+def _of_the_living(connection: Connection[Row], entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The entries, those of a deleted tenant bare: they're passed as ignored and leave nothing.
+
+    Asked under the subscription's lock, which a deletion waits for: see :mod:`sinks.lifecycle`.
+    """
+    gone = tenancy.gone(connection, _tenants(entries))
+    if not gone:
+        return entries
+    return [Entry(offset=entry.offset) if _tenants([entry]) & gone else entry for entry in entries]
 
 
 def _told(

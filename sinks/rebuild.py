@@ -81,6 +81,10 @@ class Rebuilding:
         held = _begin(self.owner_url, projection, self.events.topic, again)
         hit("rebuild: begun")
         heads = {each.partition: relay.head(self.database, each.partition) for each in held}
+        gone = {
+            each.partition: relay.deleted_upto(self.database, "events", each.partition)
+            for each in held
+        }
         done = 0
         try:
             for each in held:
@@ -91,6 +95,9 @@ class Rebuilding:
                     tell(done, max(done, sum(heads.values())))
                     if part.ended:
                         break  # the rest is the worker's, out of the log
+                if not part.ended and after < gone[each.partition]:
+                    # Its last events went with their tenant.
+                    _pass(self.database, each, gone[each.partition])
             _end(self.database, held)
         except Stale:
             raise Overtaken(f"another rebuild has begun: {projection.name}") from None
@@ -259,6 +266,15 @@ class _Part:
             for told in fit
             if told.offset in self.letters
         }  # fmt: skip
+
+
+def _pass(database: Database, held: Held, upto: int) -> None:
+    """Go on to a position whose row is no more."""
+    with database.connection() as connection, connection.transaction():
+        position = subscriptions.lock(connection, held)
+        subscriptions.move(
+            connection, held, next_offset=position.next_offset, last_position=upto, counts={}
+        )
 
 
 def _why(letter: DeadLetter) -> parking.Unfit:

@@ -80,14 +80,16 @@ def read(
     """Rows after a position, in order, of all tenants; a position's rows come all or not at all.
 
     An empty list means that everything is published. :class:`RowsMissing` where a source whose
-    positions have one row each shows a hole.
+    positions have one row each shows a hole that no deleted tenant left.
     """
     names = SQL(", ").join(map(Identifier, source.columns))
     statement = SQL(_READ).format(columns=names, table=Identifier(source.table))
     with _seeing_all(database) as connection:
         rows = connection.execute(statement, (held.partition, after, limit)).fetchall()
     if source.unique:
-        if rows and rows[-1]["partition_seq"] != after + len(rows):
+        last = rows[-1]["partition_seq"] if rows else after
+        lacking = last - after - len(rows)
+        if lacking and lacking > _deleted(database, source, held.partition, after, last):
             raise RowsMissing(f"positions without a row after {after}: {held.name}")
         return rows
     if len(rows) < limit:
@@ -97,6 +99,26 @@ def read(
     if whole:
         return whole
     return read(database, source, held, after=after, limit=limit * 2)
+
+
+def deleted_upto(database: Database, table: str, partition: int) -> int:
+    """The highest position whose row went with its tenant; 0 without any."""
+    with database.connection() as connection:
+        row = connection.execute(_DELETED_UPTO, (table, partition)).fetchone()
+    assert row is not None, "an aggregate has one row"
+    return int(row["head"])
+
+
+def _deleted(database: Database, source: Source, partition: int, after: int, last: int) -> int:
+    """How many positions after one, up to another, have no row because its tenant is gone.
+
+    Asked after the rows: where a deletion goes on meanwhile, it is more than they lack.
+    """
+    with database.connection() as connection:
+        row = connection.execute(_DELETED, (last, after, source.table, partition, last, after))
+        found = row.fetchone()
+    assert found is not None, "an aggregate has one row"
+    return int(found["positions"])
 
 
 def head(
@@ -113,7 +135,7 @@ def head(
         if own is not None:
             row = connection.execute(_OWN, (own, partition)).fetchone()
         elif inbound is None:
-            row = connection.execute(_HEAD, (partition,)).fetchone()
+            row = connection.execute(_HEAD, (partition, partition)).fetchone()
         else:
             row = connection.execute(_INBOUND, (inbound, partition)).fetchone()
     assert row is not None, "an aggregate has one row"
@@ -190,7 +212,20 @@ ORDER BY partition_seq
 LIMIT %s
 """
 _HEAD = """
-SELECT coalesce(max(partition_seq), 0) AS head FROM events WHERE partition = %s
+SELECT greatest(
+    (SELECT coalesce(max(partition_seq), 0) FROM events WHERE partition = %s),
+    (SELECT coalesce(max(last_seq), 0) FROM deleted_positions
+     WHERE table_name = 'events' AND partition = %s)
+) AS head
+"""
+_DELETED_UPTO = """
+SELECT coalesce(max(last_seq), 0) AS head FROM deleted_positions
+WHERE table_name = %s AND partition = %s
+"""
+_DELETED = """
+SELECT coalesce(sum(least(last_seq, %s) - greatest(first_seq, %s + 1) + 1), 0) AS positions
+FROM deleted_positions
+WHERE table_name = %s AND partition = %s AND first_seq <= %s AND last_seq > %s
 """
 _INBOUND = """
 SELECT coalesce(max(next_offset), 0) AS head FROM subscriptions

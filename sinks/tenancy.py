@@ -12,19 +12,29 @@ from psycopg.sql import SQL, Identifier
 
 from schemas import identity
 from schemas.failpoints import hit
-from schemas.feeds import Feed
+from schemas.feeds import IN_FLIGHT_BYTES_MAX, Feed
 from schemas.sealing import Key, Keys, Root, Scope
 from sinks.database import Database, Row, for_tenants
 
-SETTABLE = frozenset(
-    {"zone", "charset", "authority", "identifier_types", "processing_ids", "senders", "is_active"}
-)
+_JSON = frozenset(
+    {
+        "identifier_types", "processing_ids", "senders", "facilities", "receiving_applications",
+        "receiving_facilities", "certificates",
+    }
+)  # fmt: skip
+SETTABLE = _JSON | {
+    "zone", "charset", "authority", "is_active", "port", "emr_instance_id", "refusal_answer",
+    "messages_per_second", "connections_max", "in_flight_bytes_max",
+}  # fmt: skip
 APP = "app"  # name and protocol of the feed by which a tenant's commands come
-_JSON = frozenset({"identifier_types", "processing_ids", "senders"})
 
 
 class FeedUnknown(Exception):  # noqa: N818  named for what is wrong
     """There is no such feed."""
+
+
+class TenantDeleted(Exception):  # noqa: N818  named for what is wrong
+    """The tenant was deleted; it never comes to be again."""
 
 
 class ZoneUnknown(Exception):  # noqa: N818  named for what is wrong
@@ -37,6 +47,15 @@ class Listened:
 
     feed: Feed
     port: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A tenant as who serves it must know: where it is reached, whether it may go on."""
+
+    tenant_id: UUID
+    subdomain: str | None
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,25 @@ def tenants(connection: Connection[Row]) -> list[UUID]:
     """The ids of all tenants, suspended ones too: their rows stand among the others."""
     rows = connection.execute("SELECT tenant_ids() AS id").fetchall()
     return [UUID(row["id"]) for row in rows]
+
+
+def gone(connection: Connection[Row], of: Collection[UUID] | Collection[str]) -> frozenset[str]:
+    """Those of these tenants that were deleted, or are being: their records become nothing."""
+    asked = [str(each) for each in of]
+    rows = connection.execute(_GONE, (asked,)).fetchall() if asked else []
+    return frozenset(row["id"] for row in rows)
+
+
+def standings(
+    connection: Connection[Row], of: Collection[UUID] | Collection[str]
+) -> list[Standing]:
+    """These tenants, suspended ones too."""
+    for_tenants(connection, of)
+    rows = connection.execute("SELECT id, subdomain, is_active FROM tenants ORDER BY id")
+    return [
+        Standing(tenant_id=UUID(row["id"]), subdomain=row["subdomain"], active=row["is_active"])
+        for row in rows.fetchall()
+    ]
 
 
 def feeds(connection: Connection[Row], of: Collection[UUID] | Collection[str]) -> list[Listened]:
@@ -112,9 +150,14 @@ def unwrap(wrapped: Collection[Wrapped], root: Root) -> dict[UUID, Keys]:
 def create_tenant(
     database: Database, root: Root, *, tenant_id: UUID, name: str, subdomain: str, secret: Secrets
 ) -> None:
-    """Create a tenant with its keys; does nothing if it is there."""
+    """Create a tenant with its keys; does nothing if it is there.
+
+    Raises :class:`TenantDeleted`.
+    """
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, [tenant_id])
+        if gone(connection, [tenant_id]):
+            raise TenantDeleted(f"this tenant was deleted: {tenant_id}")
         connection.execute(
             "INSERT INTO tenants (id, name, subdomain) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             (tenant_id, name, subdomain),
@@ -162,19 +205,20 @@ def create_feed(
             (feed_id, tenant_id, name),
         )
         if created.rowcount:
-            _update(connection, tenant_id, name, settings)
+            update_feed(connection, tenant_id, name, settings)
 
 
 def set_feed(database: Database, tenant_id: UUID, name: str, settings: Mapping[str, Any]) -> None:
     """Change a feed's settings; the ledger reads them anew with its next batch."""
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, [tenant_id])
-        _update(connection, tenant_id, name, settings)
+        update_feed(connection, tenant_id, name, settings)
 
 
-def _update(
+def update_feed(
     connection: Connection[Row], tenant_id: UUID, name: str, settings: Mapping[str, Any]
 ) -> None:
+    """Change a feed's settings within a transaction that may; :class:`FeedUnknown`."""
     assert settings.keys() <= SETTABLE, f"not a feed's setting: {settings.keys() - SETTABLE}"
     if "zone" in settings:
         zone(settings["zone"])
@@ -213,12 +257,25 @@ def _feed(row: Row) -> Feed:
         processing_ids=frozenset(row["processing_ids"]),
         senders=frozenset(row["senders"]),
         active=row["is_active"],
+        emr_instance_id=row["emr_instance_id"] and UUID(row["emr_instance_id"]),
+        facilities=frozenset(row["facilities"]),
+        receiving_applications=frozenset(row["receiving_applications"]),
+        receiving_facilities=frozenset(row["receiving_facilities"]),
+        certificates=frozenset(row["certificates"]),
+        refusal_answer=row["refusal_answer"],
+        suspended=not row["tenant_is_active"],
+        messages_per_second=row["messages_per_second"],
+        tenant_messages_per_second=row["tenant_messages_per_second"],
+        connections_max=row["connections_max"],
+        in_flight_bytes_max=row["in_flight_bytes_max"] or IN_FLIGHT_BYTES_MAX,
     )
 
 
 _FEEDS = """
-SELECT id, tenant_id, name, protocol, port, zone, charset, authority, identifier_types,
-       processing_ids, senders, is_active
-FROM feeds WHERE protocol <> 'app'
-ORDER BY id
+SELECT feeds.*, tenants.is_active AS tenant_is_active,
+       tenants.messages_per_second AS tenant_messages_per_second
+FROM feeds JOIN tenants ON tenants.id = feeds.tenant_id
+WHERE protocol <> 'app'
+ORDER BY feeds.id
 """
+_GONE = "SELECT id FROM deleted_tenants WHERE id = ANY (%s::uuid[])"

@@ -1,7 +1,7 @@
 """The one transaction: lock, drop what was seen, load, fold, write, move, commit."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from schemas import sealing
 from schemas.events import TYPES, Event
 from schemas.failpoints import hit
 from schemas.headers import Place
-from sinks import dead_letters, parking, subscriptions
+from sinks import dead_letters, parking, subscriptions, tenancy
 from sinks.batches import FoldFailed, bisect, unseen, until_hole
 from sinks.changes import Change, columns
 from sinks.database import Database, Row, for_tenants
@@ -115,7 +115,8 @@ def _apply(
             if not fresh:
                 return position.next_offset
             stuck = _stuck(connection, held, fresh) if position.parked_keys else frozenset()
-            work = sort(projection, held, fresh, position, condemned, stuck)
+            gone = tenancy.gone(connection, _tenants(fresh, condemned))
+            work = sort(projection, held, fresh, position, condemned, stuck=stuck, gone=gone)
             rows = load(connection, projection, list(work.streams))
             hit("sink: loaded")
             changes = list(fold(projection, work.streams, rows))
@@ -147,14 +148,19 @@ def sort(
     fresh: Sequence[Recorded],
     position: Position,
     condemned: DeadLetter | None,
+    *,
     stuck: frozenset[str] = frozenset(),
+    gone: Collection[str] = (),
 ) -> Sorted:
     """Tell what each record is; raise :class:`Gap` where ``partition_seq`` jumps.
 
     Records of streams that are ``stuck``, and those behind one that can't be processed, wait.
-    Raises :class:`TypeUnknown` where the projection's policy is to stop at such an event.
+    Events of tenants that are ``gone`` are passed as ignored and leave nothing. Raises
+    :class:`TypeUnknown` where the projection's policy is to stop at such an event.
     """
     streams: dict[str, list[Event]] = {}
+    if condemned is not None and str(condemned.tenant_id) in gone:
+        condemned = None
     letters = [condemned] if condemned else []
     counts = dict.fromkeys(subscriptions.OUTCOMES, 0)
     counts["dead"] = len(letters)
@@ -173,15 +179,17 @@ def sort(
             last = seq
         if condemned is not None and record.offset == condemned.offset:
             continue
+        passed = gone and event is not None and event["tenant_id"] in gone
         if (
             event is not None
+            and not passed
             and event["event_type"] in reads
             and (not parked or event["stream_id"] not in parked)
         ):
             counts["applied"] += 1
             streams.setdefault(event["stream_id"], []).append(event)
             continue
-        letter = _kept(projection, held, record)
+        letter = None if passed else _kept(projection, held, record)
         if letter is None:
             counts["ignored"] += 1
             continue

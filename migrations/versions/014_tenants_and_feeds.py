@@ -11,4 +11,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Nothing to undo yet."""
+    run(__file__, ".down.sql")

@@ -16,6 +16,7 @@ from ops.cli.quality import quality
 from ops.cli.rebuilding import rebuild
 from ops.cli.sending import send
 from ops.cli.simulating import simulating
+from ops.cli.tenants import tenants
 from ops.cli.verifying import verify
 from ops.cli.wards import census, contacts
 
@@ -35,6 +36,6 @@ def main() -> None:
 for command in (
     up, down, status, demo, migrate, worker, serve,
     send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds,
-    simulating, verify, rebuild, find,
+    simulating, verify, rebuild, find, tenants,
 ):  # fmt: skip
     main.add_command(command)

@@ -14,16 +14,20 @@ from ops.refusals import StartRefused
 from ops.settings import SettingsInvalid
 from ops.simulator import ScenarioRefused
 from ops.stack.errors import StackFailed
+from ops.tenant_export import ExportThere
+from ops.tenant_fields import TenantUnfit
 from schemas.codec import IdsInvalid
 from schemas.failpoints import FailPointsInvalid
 from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible, SchemaMissing
 from schemas.sealing import EnvelopeInvalid, KeyMissing
 from sinks.database import DatabaseAway, LoginRefused, Refused
+from sinks.feeds import FeedThere, InstanceOther
+from sinks.lifecycle import NotDrained, NotExported, TenantActive, TenantThere
 from sinks.queries import NotMigrated, TenantUnknown
 from sinks.questions import AnswerTooLong
 from sinks.rebuild import EventsUnknown, EventUnfit, Overtaken
 from sinks.relay import RowsMissing
-from sinks.tenancy import FeedUnknown, ZoneUnknown
+from sinks.tenancy import FeedUnknown, TenantDeleted, ZoneUnknown
 from streams.log import BrokerAway, TopicMissing
 
 MISUSED = 2
@@ -57,9 +61,18 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (Overtaken, "it does the whole work; see: wardtrail lag"),
     (RowsMissing, "an invariant is broken; restore the database"),
     (FailPointsInvalid, "WARDTRAIL_FAIL is for tests"),
+    (TenantUnfit, ""),
+    (TenantThere, "wardtrail tenants list"),
+    (TenantActive, ""),
+    (TenantDeleted, "a deleted tenant never comes back: create one of another id"),
+    (NotExported, ""),
+    (NotDrained, ""),
+    (ExportThere, "name another file"),
+    (FeedThere, ""),
+    (InstanceOther, ""),
     (ScenarioRefused, ""),
 )
-MISUSES = (SettingsInvalid, ZoneUnknown, ScenarioRefused, FailPointsInvalid)
+MISUSES = (SettingsInvalid, ZoneUnknown, ScenarioRefused, FailPointsInvalid, TenantUnfit)
 DEBUG_HINT = "WARDTRAIL_LOG_LEVEL=debug shows where; the processes' logs are in the home's logs/"
 
 

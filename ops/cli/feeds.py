@@ -1,6 +1,11 @@
 """Commands over feeds: who sends, and how its messages are read."""
 
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, TypeVar
+from uuid import UUID
 
 import click
 from rich.table import Table
@@ -8,13 +13,23 @@ from rich.table import Table
 from ops import access
 from ops.cli import shown, visits
 from ops.settings import Settings
+from producers import intake
 from schemas.feeds import Feed
+from sinks import feeds as bound
 from sinks import queries, tenancy
 from sinks.database import Database
+from sinks.feeds import Instance
+from sinks.tables.intake import EMR_SYSTEMS
 from streams.ledger.mapping import charsets
 from streams.ledger.mapping.facts import Unmappable
 
 ANY = "any"
+NAME_MAX = 100
+NAMES_MAX = 100  # of one field; a sender has a few names
+SENDER_MAX = 227  # MSH-3 to MSH-6 before HL7 2.7
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TAKEN = "Taken and not yet answered"
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group()
@@ -31,12 +46,17 @@ def list_(called: str, as_json: bool) -> None:
     with queries.as_overseer(access.role_url(settings, "wt_worker")) as snapshot:
         tenant = queries.tenant(snapshot, called)
         listened = tenancy.feeds(snapshot, [tenant.tenant_id])
-    rows = [{**_row(each.feed), "port": each.port} for each in listened]
+        instances = bound.instances(snapshot, tenant.tenant_id)
+    rows = [{**_row(each.feed, instances), "port": each.port} for each in listened]
     if as_json:
         shown.json(rows)
         return
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "zone", "charset", "authority", "takes", "senders", "port", "active"):
+    columns = (
+        "name", "zone", "charset", "authority", "takes", "senders", "port", "EMR", "quotas",
+        "active",
+    )  # fmt: skip
+    for column in columns:
         table.add_column(column)
     for row in rows:
         table.add_row(
@@ -45,49 +65,171 @@ def list_(called: str, as_json: bool) -> None:
             row["charset"] or "as said",
             shown.plain(row["authority"]),
             ",".join(row["processing_ids"]) or ANY,
-            shown.plain(",".join(row["senders"])) or ANY,
+            shown.plain(_binding(row)) or ANY,
             str(row["port"] or settings.mllp_port or "default"),
-            "yes" if row["active"] else "no",
+            shown.plain(row["emr"] or shown.NONE),
+            _quotas(row),
+            "no: its tenant is suspended" if row["suspended"] else "yes" if row["active"] else "no",
         )
     shown.out().print(table)
+
+
+def _bound(command: _Command) -> _Command:
+    """The options that say how a feed is recognised, read and bounded."""
+    for decorate in (
+        click.option(
+            "--in-flight-bytes", type=click.IntRange(min=0), help=f"{_TAKEN}; 0: default."
+        ),
+        click.option("--connections", type=click.IntRange(min=0), help="At a time; 0: no bound."),
+        click.option("--messages-per-second", type=click.IntRange(min=0), help="0: no bound."),
+        click.option(
+            "--refusal-answer", type=click.Choice(["AR", "AE"]), help="To what is not taken."
+        ),
+        click.option("--certificates", help="SHA-256 of client certificates, in hex; or any."),
+        click.option("--receiving-facilities", help="MSH-6 values it comes with; or any."),
+        click.option("--receiving-applications", help="MSH-5 values it comes with; or any."),
+        click.option("--facilities", help="MSH-4 values it comes with; or any."),
+        click.option("--senders", help="MSH-3 values it comes with, with commas between; or any."),
+        click.option("--port", type=click.IntRange(0, 65_535), help="0: the default listener."),
+        click.option("--emr", help="The EMR instance, such as CERNER:Main; empty: none."),
+        click.option("--processing-ids", help="MSH-11 values that are taken: P or P,T; or any."),
+        click.option("--authority", help="Stands in where an identifier names no authority."),
+        click.option("--charset", help="Charset that wins over MSH-18; empty: what MSH-18 says."),
+        click.option("--zone", help="IANA time zone for times without an offset: Europe/London."),
+    ):
+        command = decorate(command)
+    return command
+
+
+@feeds.command()
+@click.argument("name")
+@visits.tenant_option
+@_bound
+def add(name: str, called: str, **said: Any) -> None:  # noqa: ANN401  click's options
+    """Make a feed: who sends, by which port, and how its messages are read."""
+    if not name.strip() or len(name) > NAME_MAX or not name.isprintable() or name == tenancy.APP:
+        raise click.BadParameter(f"a feed's name has 1 to {NAME_MAX} printable characters")
+    _apply(name, called, said, new=True)
 
 
 @feeds.command("set")
 @click.argument("name")
 @visits.tenant_option
-@click.option("--zone", help="IANA time zone for times without an offset: Europe/London.")
-@click.option("--charset", help="Charset that wins over MSH-18; empty: what MSH-18 says.")
-@click.option("--authority", help="Stands in where an identifier names no assigning authority.")
-@click.option("--processing-ids", help="MSH-11 values that are taken, such as P or P,T; or any.")
-def set_(
-    name: str,
-    called: str,
-    zone: str | None,
-    charset: str | None,
-    authority: str | None,
-    processing_ids: str | None,
-) -> None:
-    """Change how a feed is read; holds for messages from now on."""
-    changed: dict[str, Any] = {}
-    if zone is not None:
-        changed["zone"] = tenancy.zone(zone).key
-    if charset is not None:
-        changed["charset"] = _charset(charset)
-    if authority is not None:
-        changed["authority"] = authority.strip()
-    if processing_ids is not None:
-        changed["processing_ids"] = _processing_ids(processing_ids)
-    if not changed:
+@_bound
+def set_(name: str, called: str, **said: Any) -> None:  # noqa: ANN401  click's options
+    """Change how a feed is recognised and read; holds for messages from now on."""
+    if all(value is None for value in said.values()):
         raise click.UsageError("nothing to set (hint: --zone Europe/London)")
+    _apply(name, called, said, new=False)
+
+
+@feeds.command()
+@click.argument("name")
+@visits.tenant_option
+def pause(name: str, called: str) -> None:
+    """Take nothing more by a feed; what was taken is processed."""
+    _switch(name, called, active=False)
+
+
+@feeds.command()
+@click.argument("name")
+@visits.tenant_option
+def resume(name: str, called: str) -> None:
+    """Take messages by a paused feed again."""
+    _switch(name, called, active=True)
+
+
+@feeds.command()
+@visits.tenant_option
+@click.option("--hours", type=click.IntRange(1, 8_760), default=24, show_default=True)
+@click.option("--unclaimed", is_flag=True, help="What fitted no tenant of a port of several.")
+@click.option("--said", help="APPLICATION|FACILITY: show what was refused of this sender only.")
+@click.option("--json", "as_json", is_flag=True, help="Data for programs.")
+def refusals(called: str, hours: int, unclaimed: bool, said: str | None, as_json: bool) -> None:
+    """Show what was refused, by hour, feed and reason.
+
+    Of senders only keyed hashes are kept; --said finds the one whose names you know.
+    """
+    settings = Settings.load()
+    with queries.as_overseer(access.role_url(settings, "wt_worker")) as snapshot:
+        tenant = queries.tenant(snapshot, called)
+        found = bound.refusals(snapshot, None if unclaimed else tenant.tenant_id, hours)
+        if said is not None:
+            application, _, facility = said.partition("|")
+            key = visits.keys(settings, snapshot, tenant).identity
+            whose = intake.sender_hmac(key, application, facility)
+            found = [each for each in found if each.sender_hmac == whose]
+    if as_json:
+        shown.json([asdict(each) for each in found])
+        return
+    if not found:
+        click.echo("nothing was refused")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("hour", "port", "feed", "reason", "sender", "refused", "last"):
+        table.add_column(column)
+    for each in found:
+        table.add_row(
+            shown.moment(each.hour), str(each.port), shown.plain(each.feed or shown.NONE),
+            each.reason, str(each.sender_hmac or shown.NONE)[:8], str(each.refused),
+            shown.moment(each.last_at),
+        )  # fmt: skip
+    shown.out().print(table)
+
+
+def _apply(name: str, called: str, said: dict[str, Any], *, new: bool) -> None:
+    """Make a feed, or change one, as the options say."""
+    settings = Settings.load()
+    changed = _changed(said)
+    tenant = visits.named(settings, called)
+    with _database(settings) as database:
+        if said["emr"] is not None:
+            changed["emr_instance_id"] = _instance(database, tenant.tenant_id, said["emr"])
+        if new:
+            bound.add(database, tenant.tenant_id, name, changed)
+        else:
+            tenancy.set_feed(database, tenant.tenant_id, name, changed)
+    told = ", ".join(f"{key} {value or ANY}" for key, value in changed.items())
+    shown.err().print(f"{name}: {told or 'added'}", markup=False)
+
+
+def _switch(name: str, called: str, *, active: bool) -> None:
     settings = Settings.load()
     tenant = visits.named(settings, called)
+    with _database(settings) as database:
+        tenancy.set_feed(database, tenant.tenant_id, name, {"is_active": active})
+    state = "takes messages again" if active else "takes nothing more"
+    shown.err().print(f"{name}: {state}, in some seconds", markup=False)
+
+
+def _changed(said: dict[str, Any]) -> dict[str, Any]:
+    """The columns that the options set."""
+    changed: dict[str, Any] = {}
+    for option, (column, read) in _COLUMNS.items():
+        if said[option] is not None:
+            changed[column] = read(said[option])
+    return changed
+
+
+def _instance(database: Database, tenant_id: UUID, said: str) -> UUID | None:
+    """The EMR instance of this kind and name, made if it isn't there."""
+    if not said.strip():
+        return None
+    kind, _, name = said.partition(":")
+    if kind not in EMR_SYSTEMS or not 1 <= len(name.strip()) <= NAME_MAX:
+        raise click.BadParameter(
+            f"an EMR instance is KIND:NAME, of a kind of {', '.join(EMR_SYSTEMS)}: {said}"
+        )
+    return bound.instance(database, tenant_id, name.strip(), kind)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
     database = Database.open(access.role_url(settings, "wt_worker"), name="feeds", size=1)
     try:
-        tenancy.set_feed(database, tenant.tenant_id, name, changed)
+        yield database
     finally:
         database.close()
-    said = ", ".join(f"{key} {value or ANY}" for key, value in changed.items())
-    shown.err().print(f"{name}: {said}", markup=False)
 
 
 def _charset(name: str) -> str | None:
@@ -111,7 +253,69 @@ def _processing_ids(listed: str) -> list[str]:
     return values
 
 
-def _row(feed: Feed) -> dict[str, Any]:
+def _names(listed: str) -> list[str]:
+    """Names of senders and receivers; an empty list takes any."""
+    values = sorted({value.strip() for value in listed.split(",") if value.strip()})
+    if [value.lower() for value in values] == [ANY]:
+        return []
+    if not values or len(values) > NAMES_MAX or any(len(each) > SENDER_MAX for each in values):
+        raise click.BadParameter(
+            f"1 to {NAMES_MAX} names of at most {SENDER_MAX} characters, or any: {listed}"
+        )
+    return values
+
+
+def _certificates(listed: str) -> list[str]:
+    """SHA-256 digests, with colons or without."""
+    values = [value.replace(":", "").lower() for value in _names(listed)]
+    if any(not _SHA256.fullmatch(value) for value in values):
+        raise click.BadParameter(
+            "a certificate is named by its SHA-256, 64 hexadecimal digits"
+            f" (openssl x509 -fingerprint -sha256): {listed}"
+        )
+    return values
+
+
+def _optional(number: int) -> int | None:
+    return number or None
+
+
+# Each option, the column that it sets, and how its value is read.
+_COLUMNS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "zone": ("zone", lambda said: tenancy.zone(said).key),
+    "charset": ("charset", _charset),
+    "authority": ("authority", str.strip),
+    "processing_ids": ("processing_ids", _processing_ids),
+    "port": ("port", _optional),
+    "senders": ("senders", _names),
+    "facilities": ("facilities", _names),
+    "receiving_applications": ("receiving_applications", _names),
+    "receiving_facilities": ("receiving_facilities", _names),
+    "certificates": ("certificates", _certificates),
+    "refusal_answer": ("refusal_answer", str),
+    "messages_per_second": ("messages_per_second", _optional),
+    "connections": ("connections_max", _optional),
+    "in_flight_bytes": ("in_flight_bytes_max", _optional),
+}
+
+
+def _binding(row: dict[str, Any]) -> str:
+    """By what a feed is recognised, in one cell."""
+    parts = [
+        ("", row["senders"]), ("at ", row["facilities"]),
+        ("to ", row["receiving_applications"]), ("of ", row["receiving_facilities"]),
+        ("cert ", [each[:8] for each in row["certificates"]]),
+    ]  # fmt: skip
+    return "; ".join(said + ",".join(values) for said, values in parts if values)
+
+
+def _quotas(row: dict[str, Any]) -> str:
+    parts = [(row["messages_per_second"], "/s"), (row["connections_max"], " connections")]
+    return ", ".join(f"{value}{unit}" for value, unit in parts if value) or shown.NONE
+
+
+def _row(feed: Feed, instances: Mapping[UUID, Instance]) -> dict[str, Any]:
+    emr = instances.get(feed.emr_instance_id) if feed.emr_instance_id else None
     return {
         "id": feed.feed_id,
         "tenant_id": feed.tenant_id,
@@ -124,4 +328,14 @@ def _row(feed: Feed) -> dict[str, Any]:
         "processing_ids": sorted(feed.processing_ids),
         "senders": sorted(feed.senders),
         "active": feed.active,
+        "suspended": feed.suspended,
+        "emr": emr and f"{emr.emr_system}:{emr.name}",
+        "facilities": sorted(feed.facilities),
+        "receiving_applications": sorted(feed.receiving_applications),
+        "receiving_facilities": sorted(feed.receiving_facilities),
+        "certificates": sorted(feed.certificates),
+        "refusal_answer": feed.refusal_answer,
+        "messages_per_second": feed.messages_per_second,
+        "connections_max": feed.connections_max,
+        "in_flight_bytes_max": feed.in_flight_bytes_max,
     }

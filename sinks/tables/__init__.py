@@ -8,6 +8,12 @@ from sqlalchemy import Table
 
 from sinks.tables.commands import command_results
 from sinks.tables.declare import metadata
+from sinks.tables.intake import (
+    deleted_positions,
+    deleted_tenants,
+    emr_instances,
+    intake_refusals,
+)
 from sinks.tables.read_models import (
     admission_facts,
     admission_read_models,
@@ -72,14 +78,18 @@ __all__ = [
     "command_results",
     "dead_letter_requests",
     "dead_letters",
+    "deleted_positions",
+    "deleted_tenants",
     "departments",
     "emr_identities",
+    "emr_instances",
     "emr_verifications",
     "events",
     "feed_watermarks",
     "feeds",
     "flightplan_read_models",
     "handovers",
+    "intake_refusals",
     "messages",
     "metadata",
     "parked_records",

@@ -28,9 +28,10 @@ def time(name: str, *, nullable: bool = False, now: bool = False) -> Column[obje
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
 
 
-def json(name: str, default: str | None = None) -> Column[object]:
+def json(name: str, default: str | None = None, *, comment: str | None = None) -> Column[object]:
     """Any JSON value that is there; ``default`` is JSON text."""
-    return Column(name, JSONB, nullable=False, server_default=default and text(f"'{default}'"))
+    said = default and text(f"'{default}'")
+    return Column(name, JSONB, nullable=False, server_default=said, comment=comment)
 
 
 def tenant() -> Column[object]:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Computed,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -38,8 +39,18 @@ tenants = Table(
     json("integrations", "{}"),
     time("created_at", now=True),
     time("updated_at", now=True),
+    Column(
+        "messages_per_second", Integer, comment="of all its feeds together; none: no bound"
+    ),
+    time("suspended_at", nullable=True),
+    Column(
+        "exported_at", DateTime(timezone=True),
+        comment="as of when everything was last written out",
+    ),
+    CheckConstraint("subdomain ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'", name="subdomain"),
+    CheckConstraint("messages_per_second > 0", name="rate"),
     Index("idx_tenants_active", "is_active"),
-)
+)  # fmt: skip
 
 tenant_keys = Table(
     "tenant_keys",
@@ -68,12 +79,34 @@ feeds = Table(
     Column("authority", String(200), nullable=False, server_default=""),
     json("identifier_types", '["MR", "MRN", "PI", "PT"]'),
     json("processing_ids", '["P"]'),
-    json("senders", "[]"),
+    json("senders", "[]", comment="MSH-3; empty: any"),
     Column("is_active", Boolean, nullable=False, server_default=text("true")),
     time("created_at", now=True),
     time("updated_at", now=True),
+    Column("emr_instance_id", Uuid),
+    json("facilities", "[]", comment="MSH-4; empty: any"),
+    json("receiving_applications", "[]", comment="MSH-5; empty: any"),
+    json("receiving_facilities", "[]", comment="MSH-6; empty: any"),
+    json("certificates", "[]", comment="SHA-256 of the client's, in hex; empty: any or none"),
+    Column(
+        "refusal_answer", String(2), nullable=False, server_default="AR",
+        comment="MSA-1 of a message that is not taken",
+    ),
+    Column("messages_per_second", Integer),
+    Column("connections_max", Integer),
+    Column("in_flight_bytes_max", Integer),
     UniqueConstraint("tenant_id", "name"),
-)
+    # Of the tenant and its own instance: nobody learns by it which ids another tenant has.
+    ForeignKeyConstraint(
+        ["tenant_id", "emr_instance_id"], ["emr_instances.tenant_id", "emr_instances.id"],
+        name="fk_feeds_emr_instance",
+    ),
+    CheckConstraint("refusal_answer IN ('AR', 'AE')", name="refusal_answer"),
+    CheckConstraint(
+        "messages_per_second > 0 AND connections_max > 0 AND in_flight_bytes_max > 0",
+        name="bounds",
+    ),
+)  # fmt: skip
 
 events = Table(
     "events",

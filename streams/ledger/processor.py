@@ -99,6 +99,7 @@ class Ledger:
     def apply(self, topic: str, partition: int, batch: Sequence[Mapped | Entry]) -> int:
         """Append a chunk in one transaction; return the next offset."""
         with self.ownership.holding(self.name, topic, partition) as held:
+            batch = self._of_the_living(batch)
             mapped = [each for each in batch if isinstance(each, Mapped)]
             people = self._people(mapped)
             entries = [_entry(each, people) if isinstance(each, Mapped) else each for each in batch]
@@ -185,6 +186,24 @@ class Ledger:
             raise KeyMissing("the tenant has no keys")
         record = UUID(message["message_id"])
         return keys.open(message["body"], person=None, record=record, field="body"), keys
+
+    def _of_the_living(self, batch: Sequence[Mapped | Entry]) -> Sequence[Mapped | Entry]:
+        """The batch, messages of a deleted tenant bare, before anything is created for them."""
+        tenants = {
+            each.message["tenant_id"]
+            for each in batch
+            if isinstance(each, Mapped) and each.message is not None
+        }
+        with self.database.connection() as connection:
+            gone = tenancy.gone(connection, tenants)
+        if not gone:
+            return batch
+        return [
+            Entry(offset=each.offset)
+            if isinstance(each, Mapped) and each.message and each.message["tenant_id"] in gone
+            else each
+            for each in batch
+        ]
 
     def _people(self, batch: Sequence[Mapped]) -> dict[tuple[int, int], identities.Person]:
         """Whom each part of a message names, by offset and the part's number.

@@ -9,7 +9,8 @@ from ops.access import write_private
 from ops.feeds import LocalFeeds
 from producers.ports import KeysAway
 from schemas.sealing import Root
-from sinks import tenancy
+from sinks import feeds as bound
+from sinks import lifecycle, tenancy
 from sinks.database import DatabaseAway
 from tests.sinks.provisioned import store
 
@@ -47,21 +48,52 @@ def made(database, tmp_path):
 
 def test_the_default_listeners_feed_is_the_one_without_a_port(made):
     made.refresh()
-    assert made.by_port(PORT).name == "adt"
-    assert made.by_port(PORT + 1) is None
+    assert named(made, PORT) == ["adt"]
+    assert made.by_port(PORT + 1) == ()
     assert made.keys(TENANT).tenant_id == TENANT
 
 
-def test_two_feeds_without_a_port_are_not_guessed_between(made, database, caplog):
+def named(made, port):
+    return [feed.name for feed in made.by_port(port)]
+
+
+def test_feeds_of_one_port_stand_beside_those_of_the_default_listener(made, database):
     add(database, "other", 8)
+    tenancy.set_feed(database, TENANT, "other", {"port": PORT + 1})
     made.refresh()
-    assert made.by_port(PORT) is None
-    assert "the default listener takes nothing: 2 feeds have no port" in caplog.text
+    assert (named(made, PORT), named(made, PORT + 1)) == (["adt"], ["other"])
+    tenancy.set_feed(database, TENANT, "other", {"port": PORT, "senders": ["LAB"]})
+    made.refresh()
+    assert sorted(named(made, PORT)) == ["adt", "other"]
+
+
+def test_a_suspended_tenant_and_a_paused_feed_are_seen(made, database):
+    tenancy.set_feed(database, TENANT, "adt", {"is_active": False})
+    lifecycle.suspend(database, TENANT)
+    made.refresh()
+    [feed] = made.by_port(PORT)
+    assert (feed.active, feed.suspended) == (False, True)
+    assert not made.tenant(TENANT).active
+    lifecycle.resume(database, TENANT)
+    made.refresh()
+    assert made.by_port(PORT)[0].suspended is False
+    assert made.called("north").tenant_id == TENANT
+    assert made.called("south") is None
 
 
 def test_while_the_database_is_away_the_copy_serves(made, database, tmp_path, monkeypatch):
+    instance = bound.instance(database, TENANT, "Main", "CERNER")
+    binding = {
+        "senders": ["LAB"], "facilities": ["NORTH"], "receiving_applications": ["WT"],
+        "receiving_facilities": ["CITY"], "certificates": ["ab" * 32], "refusal_answer": "AE",
+        "messages_per_second": 50, "connections_max": 4, "in_flight_bytes_max": 9_000,
+        "emr_instance_id": instance,
+    }  # fmt: skip
+    tenancy.set_feed(database, TENANT, "adt", binding)
+    lifecycle.describe(database, TENANT, {"messages_per_second": 100})
     made.refresh()
     known = made.by_port(PORT)
+    assert (known[0].emr_instance_id, known[0].tenant_messages_per_second) == (instance, 100)
     stored = (tmp_path / "feeds.json").read_text()
     assert bytes(range(32)).hex() not in stored, (
         "keys stand there only as the root key wrapped them"
@@ -72,6 +104,7 @@ def test_while_the_database_is_away_the_copy_serves(made, database, tmp_path, mo
     again.start()
     try:
         assert again.by_port(PORT) == known
+        assert again.tenant(TENANT) == made.tenant(TENANT)
         assert again.keys(TENANT).identity == made.keys(TENANT).identity
     finally:
         again.stop()
@@ -82,7 +115,8 @@ def test_without_a_copy_nothing_is_taken(database, tmp_path, monkeypatch):
     empty = LocalFeeds(database, ROOT, tmp_path / "feeds.json", default_port=PORT)
     empty.start()
     empty.stop()
-    assert empty.by_port(PORT) is None
+    assert empty.by_port(PORT) == ()
+    assert not empty.informed
     with pytest.raises(KeysAway):
         empty.keys(TENANT)
 
@@ -99,7 +133,7 @@ def test_what_nobody_foresaw_does_not_end_the_refreshing(made, monkeypatch):
     monkeypatch.setattr(LocalFeeds, "refresh", fail)
     try:
         assert all(passed.acquire(timeout=5) for _ in range(3))
-        assert made.by_port(PORT).name == "adt"
+        assert named(made, PORT) == ["adt"]
     finally:
         made.stop()
 

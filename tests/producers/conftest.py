@@ -50,14 +50,25 @@ class FakePublisher:
 class FakeFeeds:
     feed: Feed | None = FEED
     away: bool = False
+    several: tuple = ()
 
     def by_port(self, port):
-        return self.feed
+        if self.several:
+            return self.several
+        return [self.feed] if self.feed else []
 
     def keys(self, tenant_id):
         if self.away:
             raise KeysAway("keys are away")
         return KEYS
+
+
+@dataclass
+class FakeRefusals:
+    noted: list = field(default_factory=list)
+
+    def note(self, refused):
+        self.noted.append(refused)
 
 
 @dataclass
@@ -68,6 +79,7 @@ class Intake:
     port: int
     publisher: FakePublisher
     feeds: FakeFeeds
+    refusals: FakeRefusals
 
     async def connect(self):
         return Sender(*await asyncio.open_connection("127.0.0.1", self.port))
@@ -115,14 +127,14 @@ def serving():
     @asynccontextmanager
     async def serve(*, holding=False, feed=FEED, transient_answer=None, publisher=None, **limits):
         publisher = publisher or FakePublisher(holding=holding)
-        feeds = FakeFeeds(feed=feed)
+        feeds, refusals = FakeFeeds(feed=feed), FakeRefusals()
         server = Server(
             feeds=feeds, publisher=publisher, codec=Codec(Ids.in_order()),
-            limits=Limits(**limits), transient_answer=transient_answer,
+            limits=Limits(**limits), transient_answer=transient_answer, refusals=refusals,
         )  # fmt: skip
         port = await server.listen("127.0.0.1", 0)
         try:
-            yield Intake(server, port, publisher, feeds)
+            yield Intake(server, port, publisher, feeds, refusals)
         finally:
             await server.close(grace_seconds=0.1)
 

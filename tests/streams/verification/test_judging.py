@@ -9,8 +9,9 @@ import pytest
 from schemas.failpoints import FailPoint
 from sinks import judged, verification
 from sinks.tables.verification import FACTS
-from streams.verification import judging, rows
+from streams.verification import judging
 from streams.verification.judging import Judge
+from streams.verification.rows import asked_for
 from tests.sinks.provisioned import made
 from tests.streams.verification import told
 from tests.streams.verification.cases import uid
@@ -75,10 +76,10 @@ def test_patients_with_many_marks_are_judged_together_the_longest_waiting_first(
     facts = [told.evidence(f"{name}/{hour}", f"{hour}:00", patient=name)
              for name in names for hour in range(10, 18)]  # fmt: skip
     line.tell(*facts, judge=False)
-    with verification.due(line.store.database, rows.asked_for) as work:
+    with verification.due(line.store.database, asked_for) as work:
         assert set(work.patients) == {uid(name) for name in names}
     line.tell(*facts, judge=False)
-    with verification.due(line.store.database, rows.asked_for, limit=3) as work:
+    with verification.due(line.store.database, asked_for, limit=3) as work:
         assert set(work.patients) == {uid(name) for name in names[:3]}
 
 

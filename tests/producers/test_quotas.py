@@ -1,0 +1,156 @@
+"""How much a feed may send, and that a flood of one doesn't hurt the others."""
+
+import asyncio
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from producers import quotas
+from producers.mllp import encode
+from producers.quotas import Quotas
+
+
+def run(test):
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@pytest.fixture
+def limited(feed):
+    return replace(feed, messages_per_second=10)
+
+
+def test_a_second_of_messages_is_free_and_what_is_more_is_owed(limited):
+    held = Quotas()
+    for _ in range(10):
+        held.charge(limited, 100.0)
+    assert held.wait(limited, 100.0) == 0
+    for _ in range(5):
+        held.charge(limited, 100.0)
+    assert held.wait(limited, 100.0) == pytest.approx(0.5)
+    assert held.wait(limited, 100.5) == pytest.approx(0)
+    assert held.wait(limited, 1_000.0) == 0
+
+
+def test_what_was_saved_is_at_most_a_second(limited):
+    held = Quotas()
+    held.charge(limited, 0.0)
+    for _ in range(11):
+        held.charge(limited, 1_000.0)
+    assert held.wait(limited, 1_000.0) == pytest.approx(0.1)
+
+
+def test_the_feeds_of_a_tenant_share_its_quota(feed):
+    one = replace(feed, tenant_messages_per_second=2)
+    other = replace(one, feed_id=UUID(int=9))
+    held = Quotas()
+    for _ in range(3):
+        held.charge(one, 5.0)
+    assert held.wait(other, 5.0) == pytest.approx(0.5)
+    assert held.wait(replace(other, tenant_id=UUID(int=8)), 5.0) == 0
+
+
+def test_a_quota_that_is_set_anew_holds_at_once(limited):
+    held = Quotas()
+    for _ in range(20):
+        held.charge(limited, 0.0)
+    assert held.wait(replace(limited, messages_per_second=1), 0.0) == pytest.approx(10)
+    assert held.wait(replace(limited, messages_per_second=None), 0.0) == 0
+
+
+def test_buckets_are_bounded(limited, monkeypatch):
+    monkeypatch.setattr(quotas, "BUCKETS_MAX", 3)
+    held = Quotas()
+    for number in range(10):
+        held.charge(replace(limited, feed_id=UUID(int=number)), float(number))
+        assert len(held._buckets) <= 3
+
+
+def test_a_feed_over_its_rate_is_read_later_and_loses_nothing(serving, message, feed):
+    async def test():
+        async with serving(feed=replace(feed, messages_per_second=50)) as intake:
+            sender = await intake.connect()
+            await sender.say(b"".join(encode(message(n)) for n in range(55)))
+            for n in range(55):
+                assert (await sender.hear())[:2] == ("AA", str(n))
+            [connection] = intake.server.connections
+            assert connection._paused, "it owes tokens"
+            await sender.say(encode(message(99)))
+            assert (await sender.hear())[:2] == ("AA", "99")
+
+    run(test)
+
+
+def test_a_feed_holds_its_bytes_and_the_calm_one_goes_on(serving, message, feed):
+    async def test():
+        flooding = replace(
+            feed, feed_id=UUID(int=1), senders=frozenset({"FLOOD"}), in_flight_bytes_max=100_000
+        )
+        calm = replace(feed, feed_id=UUID(int=2), senders=frozenset({"CALM"}))
+        async with serving(holding=True) as intake:
+            intake.feeds.several = (flooding, calm)
+            floods = [await intake.connect() for _ in range(3)]
+            body = b"PID|1||7^^^H^MR\rNTE|1||" + b"x" * 20_000 + b"\r"
+            for flood in floods:
+                flood.writer.write(
+                    b"".join(encode(message(n, sender="FLOOD", rest=body)) for n in range(200))
+                )
+            await intake.until(lambda: all(
+                each._paused for each in intake.server.connections
+            ) and len(intake.server.connections) == 3)  # fmt: skip
+            taken = len(intake.publisher.records)
+            quiet = await intake.connect()
+            for n in range(20):
+                await quiet.say(encode(message(n, sender="CALM")))
+                await intake.until(lambda: len(intake.publisher.records) == taken + 1)  # noqa: B023  awaited here
+                taken += 1
+                intake.publisher.futures[-1].set_result(None)
+                assert (await quiet.hear())[:2] == ("AA", str(n))
+            assert taken < 600, "most of the flood wasn't read yet"
+            intake.publisher.holding = False
+            for future in intake.publisher.futures:
+                if not future.done():
+                    future.set_result(None)
+            for flood in floods:
+                assert [(await flood.hear())[1] for _ in range(200)] == [
+                    str(n) for n in range(200)
+                ]  # fmt: skip
+            assert not intake.server.quotas._in_flight
+
+    run(test)
+
+
+def test_a_connection_too_many_of_a_feed_ends_unanswered(serving, message, feed):
+    async def test():
+        async with serving(feed=replace(feed, connections_max=2)) as intake:
+            senders = [await intake.connect() for _ in range(3)]
+            for n, sender in enumerate(senders[:2]):
+                await sender.say(encode(message(n)))
+                assert (await sender.hear())[:2] == ("AA", str(n))
+            await senders[2].say(encode(message(2)))
+            assert await senders[2].hear() is None
+            assert intake.server.counters.refused["connections"] == 1
+            assert [each.reason for each in intake.refusals.noted] == ["connections"]
+            assert len(intake.publisher.records) == 2
+            senders[0].writer.close()
+            await intake.until(lambda: len(intake.server.connections) == 1)
+            again = await intake.connect()
+            await again.say(encode(message(2)))
+            assert (await again.hear())[:2] == ("AA", "2")
+
+    run(test)
+
+
+def test_a_mismatch_is_answered_as_the_feed_wants_it_and_noted(serving, message, feed):
+    async def test():
+        picky = replace(feed, facilities=frozenset({"ELSEWHERE"}), refusal_answer="AE")
+        async with serving(feed=picky) as intake:
+            sender = await intake.connect()
+            await sender.say(encode(message(1)) * 3)
+            assert [await sender.hear() for _ in range(3)] == [("AE", "1", 103)] * 3
+            assert intake.publisher.records == []
+            assert {(each.reason, each.feed_id) for each in intake.refusals.noted} == {
+                ("facility", feed.feed_id)
+            }
+
+    run(test)
