@@ -59,9 +59,10 @@ imports: setup
 	@$(BIN)/lint-imports
 
 # Kills and freezes parts of a running line for MINUTES, with new seeds each time; with PATHS=1
-# only hospitals and orders of arrival, without servers.
-chaos: setup $(if $(PATHS),,maven)
-	@$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) $(if $(PATHS),--without-servers)
+# only hospitals and orders of arrival, with SEALS=1 only sealed envelopes, without servers.
+chaos: setup $(if $(PATHS)$(SEALS),,maven)
+	@$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) $(if $(PATHS),--without-servers) \
+	  $(if $(SEALS),--seals)
 
 bench: setup maven
 	@$(BIN)/python benchmarks/run.py

@@ -13,7 +13,18 @@ from time import monotonic
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import commands, intake, page, questions, sink, stages, tenants, transport, whole
+from benchmarks import (
+    commands,
+    intake,
+    page,
+    questions,
+    sealed,
+    sink,
+    stages,
+    tenants,
+    transport,
+    whole,
+)
 from benchmarks.figures import Figure, Machine, machine, short, store
 from benchmarks.place import FULL, QUICK, Place, Size, opened
 from streams.app import collect_seldom
@@ -28,6 +39,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "stages": stages.run,
     "commands": commands.run,
     "questions": questions.run,
+    "sealed": sealed.run,
     "intake": intake.run,
     "whole": whole.run,
     "tenants": tenants.run,

@@ -4,12 +4,14 @@ import json
 import os
 import secrets
 import tempfile
+from base64 import b64decode
 from pathlib import Path
 
 from ops.settings import Settings
+from ops.vault import Vault
 from schemas.codec import Ids, IdsInvalid
 from schemas.registry import Registry, RegistryAway
-from schemas.sealing import Root
+from schemas.sealing import KeyService, Root
 from sinks.database import as_role
 from sinks.roles import LOGINS
 
@@ -49,20 +51,54 @@ def passwords(settings: Settings) -> dict[str, str]:
     return loaded
 
 
-def root(settings: Settings) -> Root:
-    """The root key, from its file: 64 hexadecimal digits."""
+def root(settings: Settings) -> KeyService:
+    """Who wraps tenants' keys: Vault, or the root key of the environment, or that of a file."""
+    given = (settings.root_key_file, settings.root_key_text, settings.vault_key)
+    if sum(each is not None for each in given) > 1:
+        raise NotConfigured(
+            "more than one root key is set (hint: only one of WARDTRAIL_ROOT_KEY_FILE, "
+            "WARDTRAIL_ROOT_KEY, WARDTRAIL_VAULT_KEY)"
+        )
+    if settings.vault_key is not None:
+        return vault(settings, settings.vault_key)
+    if settings.root_key_text is not None:
+        return root_of_text(settings.root_key_text, "WARDTRAIL_ROOT_KEY")
+    return root_of_file(settings.root_key)
+
+
+def root_of_file(file: Path) -> Root:
+    """The root key of a file: 64 hexadecimal digits."""
     try:
-        text = settings.root_key.read_text(encoding="ascii").strip()
-        return Root(bytes.fromhex(text))
+        return Root(bytes.fromhex(file.read_text(encoding="ascii").strip()))
     except FileNotFoundError:
         raise NotConfigured(
-            f"no root key (hint: wardtrail up makes one, or WARDTRAIL_ROOT_KEY_FILE): "
-            f"{settings.root_key}"
+            f"no root key (hint: wardtrail up makes one, or WARDTRAIL_ROOT_KEY_FILE): {file}"
         ) from None
     except ValueError:
+        raise NotConfigured(f"the root key is not 64 hexadecimal digits: {file}") from None
+
+
+def root_of_text(text: str, variable: str) -> Root:
+    """The root key of an environment variable: 32 bytes in base64."""
+    try:
+        return Root(b64decode(text.strip(), validate=True))
+    except ValueError:
+        raise NotConfigured(f"the root key is not 32 bytes in base64: {variable}") from None
+
+
+def vault(settings: Settings, key: str) -> Vault:
+    """A key of Vault's transit engine, as the settings reach it."""
+    if settings.vault_url is None:
+        raise NotConfigured(f"no Vault is named (hint: VAULT_ADDR), for the key: {key}")
+    if (settings.vault_token is None) == (settings.vault_token_file is None):
         raise NotConfigured(
-            f"the root key is not 64 hexadecimal digits: {settings.root_key}"
-        ) from None
+            "Vault takes one token (hint: VAULT_TOKEN or WARDTRAIL_VAULT_TOKEN_FILE)"
+        )
+    return Vault(
+        url=settings.vault_url, key=key, mount=settings.vault_mount,
+        token=settings.vault_token, token_file=settings.vault_token_file,
+        ca_file=settings.vault_ca_file, seconds=settings.vault_seconds,
+    )  # fmt: skip
 
 
 def bootstrap_servers(settings: Settings) -> str:

@@ -195,7 +195,7 @@ class Api:
         for name, sealed in route.sealed.items():
             if name in route.rows:
                 rows = [asdict(each) for each in answer[name]]
-                answer[name] = [self._opener.opened(key, sealed, each) for each in rows]
+                answer[name] = self._opener.page(key, sealed, rows)
             else:
                 answer[name] = self._opener.opened(key, sealed, asdict(answer[name]))
         return orjson.dumps(answer), position

@@ -13,9 +13,10 @@ from uuid import UUID
 from ops import access
 from producers.ports import KeysAway
 from schemas.feeds import Feed
-from schemas.sealing import Keys, Root
-from sinks import tenancy
+from schemas.sealing import Keys, KeyService
+from sinks import rotation, tenancy
 from sinks.database import Database, DatabaseAway
+from sinks.subject_keys import BLOCK
 from sinks.tenancy import Listened, Standing, Wrapped
 
 _SETS = (
@@ -46,7 +47,9 @@ class LocalFeeds:
     intake goes on with it.
     """
 
-    def __init__(self, database: Database, root: Root, file: Path, *, default_port: int) -> None:
+    def __init__(
+        self, database: Database, root: KeyService, file: Path, *, default_port: int
+    ) -> None:
         self._database, self._root, self._file = database, root, file
         self._default_port = default_port
         self._known = Known(by_port={}, keys={}, tenants={})
@@ -98,6 +101,7 @@ class LocalFeeds:
 
     def refresh(self) -> None:
         """Read the rows; remember them and store the copy if they changed."""
+        self._count()
         with self._database.connection() as connection, connection.transaction():
             tenants = tenancy.tenants(connection)
             listened = tenancy.feeds(connection, tenants)
@@ -108,6 +112,17 @@ class LocalFeeds:
             self._learn(listened, wrapped, standings)
             access.write_private(self._file, stored)
             self._stored = stored
+
+    def _count(self) -> None:
+        """Count what the tenants' keys sealed here; one that sealed enough is made anew."""
+        for tenant, keys in self._known.keys.items():
+            if keys.uses.used == 0 or keys.uses.left > BLOCK // 2:
+                continue
+            version, seals = max(keys.data), BLOCK - min(keys.uses.left, 0)
+            enough = rotation.count(self._database, tenant, version, seals)
+            keys.uses.add(seals)
+            if enough:
+                rotation.renew(self._database, self._root, tenant)
 
     def _restore(self) -> None:
         try:

@@ -26,6 +26,7 @@ from sinks import queries
 from sinks.commands import CONNECTIONS as WAITING_CONNECTIONS
 from sinks.commands import Waiting
 from sinks.database import Database
+from sinks.keyring import Keyring
 from sinks.reading import Readers
 
 CLOSE_SECONDS = 30.0
@@ -99,10 +100,11 @@ def run(settings: Settings) -> int:
         url, name="results", size=WAITING_CONNECTIONS + LOOKUPS_MAX, seconds=READ_SECONDS
     )
     waiting = Waiting(readers=looking)
-    database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=2)
+    database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=4)
+    service = access.root(settings)
     feeds = LocalFeeds(
         database,
-        access.root(settings),
+        service,
         settings.home / "feeds.json",
         default_port=settings.mllp_port,
     )
@@ -111,7 +113,8 @@ def run(settings: Settings) -> int:
     waiting.start()
     refused.start()
     try:
-        asyncio.run(_serve(settings, feeds, Reading(ring, readers, waiting), refused))
+        reading = Reading(ring, readers, waiting, Keyring(database, service))
+        asyncio.run(_serve(settings, feeds, reading, refused))
     finally:
         refused.stop()
         waiting.stop()
@@ -124,17 +127,19 @@ def run(settings: Settings) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the HTTP port reads with: who may, rows, and results."""
+    """What the HTTP port reads with: who may, rows, results, and people's keys."""
 
     ring: Ring
     readers: Readers
     waiting: Waiting
+    keyring: Keyring
 
     def api(self, commands: Commands, feeds: LocalFeeds) -> Api:
         """The questions and commands."""
         return Api(
             self.ring, self.readers, queries,
-            posting=Posting(commands), opener=Opener(feeds.keys), tenants=feeds,
+            posting=Posting(commands), opener=Opener(feeds.keys, self.keyring.reading),
+            tenants=feeds,
         )  # fmt: skip
 
 

@@ -26,6 +26,9 @@ CUSTOMARY = MappingProxyType(
         "kafka_home": "KAFKA_HOME",
         "java_home": "JAVA_HOME",
         "pg_bin": "PG_BIN",
+        "root_key_text": "WARDTRAIL_ROOT_KEY",
+        "vault_url": "VAULT_ADDR",
+        "vault_token": "VAULT_TOKEN",
     }
 )
 # Read elsewhere: the file itself, the tests' corpus, the fail points of a chaos run.
@@ -64,6 +67,14 @@ class Settings:
     pg_bin: Path | None = None
 
     root_key_file: Path | None = None  # None: <home>/root.key, made by `up`
+    root_key_text: str | None = field(default=None, repr=False)
+    vault_key: str | None = None  # with it the root key is in Vault, and nowhere here
+    vault_url: str | None = None
+    vault_mount: str = "transit"
+    vault_token_file: Path | None = None
+    vault_token: str | None = field(default=None, repr=False)
+    vault_ca_file: Path | None = None
+    vault_seconds: int = _number(5, 1, 60)  # for a whole request; a ledger waits as long
     partitions: int = _number(12, 1, 1_024)
     # A worker that is silent for so long loses its partitions; brokers take no less than 6 s.
     session_seconds: int = _number(10, 6, 1_800)
@@ -128,6 +139,11 @@ class Settings:
     def root_key(self) -> Path:
         """The file that holds the root key."""
         return self.root_key_file or self.home / "root.key"
+
+    @property
+    def makes_root_key(self) -> bool:
+        """Whether the root key is the home's own."""
+        return not (self.root_key_file or self.root_key_text or self.vault_key)
 
     def environ(self) -> dict[str, str]:
         """The variables that make a child process load these settings.

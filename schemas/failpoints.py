@@ -49,6 +49,9 @@ NAMES = frozenset(
         "relay: moved",
         "migration: step",
         "keys: unwrap",
+        "keys: made",
+        "keys: counted",
+        "keys: rewrapped",
     }
 )
 STALL_SECONDS_MAX = 600.0  # longer than any session time-out a test uses

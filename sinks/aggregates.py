@@ -13,8 +13,9 @@ from uuid import UUID, uuid5
 from psycopg import Connection
 
 from schemas.failpoints import hit
+from schemas.sealing import KeysWanted
 from sinks.changes import Put
-from sinks.database import Row
+from sinks.database import Database, Row, for_tenants
 from sinks.dead_letters import DeadLetter
 from sinks.subscriptions import Held
 from sinks.tables import command_results, snapshots
@@ -29,8 +30,9 @@ _TICK = timedelta(microseconds=1)
 class Folding:
     """How a stream's state follows from its rows of ``events``; what a state is, is its own.
 
-    ``freeze`` and ``thaw`` take a state to JSON's types and back, under the snapshot's id. Only
-    snapshots of this ``state_version`` are used.
+    ``freeze`` and ``thaw`` take a state to JSON's types and back, under the snapshot's id; what is
+    frozen to None isn't kept. Only snapshots of this ``state_version`` are used. All may raise
+    :class:`~schemas.sealing.KeysWanted`.
     """
 
     state_version: int
@@ -69,7 +71,8 @@ class Command(Named):
     that it would create was seen to be another tenant's, whose rows aren't to be seen.
     ``founds``: it may be the first of its stream, or not. ``departments`` are those in which
     its issuer may ask it (None: in all), and ``owner`` is the stream in whose department it
-    does; without one it is about all of them.
+    does; without one it is about all of them. ``seals``: its events or its state may have text
+    that is sealed; for ``person``, where it says for whom.
     """
 
     expected_version: int | None
@@ -82,6 +85,8 @@ class Command(Named):
     founds: bool = False
     departments: frozenset[str] | None = None
     owner: str | None = None
+    seals: bool = False
+    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,24 +113,53 @@ class Standing:
     recorded_at: datetime | None
     department: str | None = None
 
-    def after_one(self, now: datetime) -> "Standing":
-        """With one event more, numbered as the ledger will number it."""
+    def after(self, event: Mapping[str, Any], now: datetime) -> "Standing":
+        """With this event too, numbered as the ledger will number it."""
         last = self.recorded_at
         at = now if last is None else max(now, last + _TICK)
-        return replace(self, version=self.version + 1, recorded_at=at)
+        department = self.department if self.version else event["data"].get(DEPARTMENT)
+        return replace(self, version=self.version + 1, recorded_at=at, department=department)
 
 
 def decide(
     connection: Connection[Row], commands: Sequence[Command], now: datetime
 ) -> list[Verdict]:
-    """Decide the commands in order, each on what those before it left; what raises has failed."""
+    """Decide the commands in order, each on what those before it left; what raises has failed.
+
+    Raises :class:`~schemas.sealing.KeysWanted` for all of them together.
+    """
     standing = _standing(connection, commands)
     states, far = _load(connection, commands, standing)
-    verdicts = []
+    verdicts, wanted = [], set[tuple[UUID, UUID]]()
     for command in commands:
         hit("ledger: deciding")
-        verdicts.append(_decide(command, standing, states, far, now))
+        try:
+            verdicts.append(_decide(command, standing, states, far, now))
+        except KeysWanted as more:
+            wanted |= more.people
+    if wanted:
+        raise KeysWanted(wanted)
     return verdicts
+
+
+def people(database: Database, commands: Sequence[Command]) -> set[tuple[UUID, UUID]]:
+    """Tenant and person of whom the commands' sealed texts will be, as far as can be known.
+
+    Those that commands name, and those of the first events of the streams that they change.
+    """
+    named = {
+        (each.tenant_id, each.person or each.stream_id)
+        for each in commands
+        if each.seals and (each.person or each.creates)
+    }
+    changed = [each for each in commands if each.seals and not each.person and not each.creates]
+    if changed:
+        with database.connection() as connection, connection.transaction():
+            for_tenants(connection, {each.tenant_id for each in changed})
+            streams = list({each.stream_id for each in changed})
+            rows = connection.execute(_PEOPLE, (streams,)).fetchall()
+        named |= {(row["tenant_id"], row["person_id"] or row["stream_id"]) for row in rows}
+    return {(UUID(tenant), UUID(person)) for tenant, person in named}
 
 
 def result(
@@ -204,18 +238,18 @@ def _decide(
             return Verdict(version=before.version, rejected=answer)
         after, kept = before, []
         for event in answer:
-            after = after.after_one(now)
+            after = after.after(event, now)
             numbers = {"event_version": after.version, "recorded_at": after.recorded_at}
             state = command.folding.evolve(state, {**event, **numbers})
             if after.version % SNAPSHOT_VERSIONS == 0:
-                kept.append(_snapshot(command, after.version, state))
+                kept += _snapshot(command, after.version, state)
         if answer and not kept and command.stream_id in far:
-            kept.append(_snapshot(command, after.version, state))
+            kept += _snapshot(command, after.version, state)
+    except KeysWanted:
+        raise
     except Exception as error:  # a fault of ours stops this command, not its partition
         return Verdict(version=before.version, failed=error)
     if answer:
-        if ours is None:
-            after = replace(after, department=answer[0]["data"].get(DEPARTMENT))
         standing[command.stream_id], states[command.stream_id] = after, state
         far.discard(command.stream_id)
     return Verdict(version=after.version, events=answer, snapshots=kept)
@@ -263,8 +297,12 @@ def _is_of(stream: Standing, command: Command) -> bool:
     return (stream.tenant_id, stream.stream_type) == (command.tenant_id, command.stream_type)
 
 
-def _snapshot(command: Command, version: int, state: object) -> Put:
+def _snapshot(command: Command, version: int, state: object) -> list[Put]:
+    """The state kept; not, where it holds what is known only of somebody who was erased."""
     snapshot_id = uuid5(UUID(command.stream_id), f"snapshot/{version}")
+    frozen = command.folding.freeze(state, snapshot_id)
+    if frozen is None:
+        return []
     row = {
         "snapshot_id": snapshot_id,
         "stream_id": command.stream_id,
@@ -273,10 +311,10 @@ def _snapshot(command: Command, version: int, state: object) -> Put:
         "tenant_id": command.tenant_id,
         "state": {
             "state_version": command.folding.state_version,
-            "state": command.folding.freeze(state, snapshot_id),
+            "state": frozen,
         },
     }
-    return Put(snapshots, row)
+    return [Put(snapshots, row)]
 
 
 def _standing(connection: Connection[Row], commands: Sequence[Command]) -> dict[str, Standing]:
@@ -340,6 +378,8 @@ def _thawed(
         thaw = asked[row["stream_id"]].folding.thaw
         try:
             state = thaw(row["state"]["state"], UUID(row["snapshot_id"]))
+        except KeysWanted:
+            raise
         except Exception:  # noqa: S112  disposable: the events say the same
             continue
         found[row["stream_id"]] = (row["version"], state)
@@ -354,11 +394,17 @@ def _folded(folding: Folding, rows: Sequence[Row], begun: tuple[int, Any], versi
             assert row["event_version"] == reached, "a stream's versions have no hole"
             state = folding.evolve(state, row)
         assert reached == version, "a stream has all of its versions"
+    except KeysWanted:
+        raise
     except Exception as error:  # the commands on this stream fail by it, and no others
         return error
     return state
 
 
+_PEOPLE = """
+SELECT tenant_id, stream_id, person_id FROM events
+WHERE stream_id = ANY(%s::uuid[]) AND event_version = 1
+"""
 _STANDING = """
 SELECT stream_id, stream_type, tenant_id, version, recorded_at FROM streams
 WHERE stream_id = ANY(%s::uuid[])

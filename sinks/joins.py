@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from schemas import sealing
 from schemas.identity import EVENTS
-from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys
+from schemas.sealing import EnvelopeInvalid, KeyDestroyed, KeyMissing, Keys, KeysWanted
 from sinks.changes import Append
 from sinks.database import Refused, Row
 from sinks.tables import admission_aliases
@@ -137,16 +137,20 @@ def _again(
     rows = connection.execute(_STREAM, (old, JOINED, limit + 1)).fetchall()
     if len(rows) > limit:
         raise Refused(_TOO_MANY, "told_again_max")
+    _wanted(rows, keys)
     again = []
     for row in rows:
         event_id = uuid5(EVENTS, f"{row['event_id']}/{new}")
+        sealed = _sealed_again(row, event_id, keys)
         metadata = {**row["metadata"], "causation_id": str(joined["message_id"])}
+        if len(sealed) < len(row["sealed"]):
+            metadata["erased"] = True
         again.append(
             {
                 **row,
                 "event_id": event_id,
                 "stream_id": new,
-                "sealed": _sealed_again(row, event_id, keys),
+                "sealed": sealed,
                 "metadata": metadata,
             }
         )
@@ -154,7 +158,7 @@ def _again(
 
 
 def _sealed_again(row: Row, event_id: UUID, keys: Keys | None) -> dict[str, str]:
-    """The envelopes for the new event, without those whose key is destroyed."""
+    """The envelopes for the new event under the same person's key, none if that is destroyed."""
     person = None if row["person_id"] is None else UUID(row["person_id"])
     sealed: dict[str, str] = {}
     for field, envelope in row["sealed"].items():
@@ -163,12 +167,25 @@ def _sealed_again(row: Row, event_id: UUID, keys: Keys | None) -> dict[str, str]
             clear = keys.open(
                 sealing.untext(envelope), person=person, record=UUID(row["event_id"]), field=field
             )
-        except KeyMissing:
+            again = keys.seal(clear, person=person, record=event_id, field=field)
+        except KeyDestroyed:
             continue
-        except EnvelopeInvalid:
+        except KeysWanted:
+            raise
+        except (EnvelopeInvalid, KeyMissing):
             raise Refused(_UNREADABLE, "told_again_sealed") from None
-        sealed[field] = sealing.text(keys.seal(clear, person=person, record=event_id, field=field))
+        sealed[field] = sealing.text(again)
     return sealed
+
+
+def _wanted(rows: Sequence[Row], keys: Keys | None) -> None:
+    """Ask for the keys of all whose texts are to be sealed again, before any is opened."""
+    people = {UUID(row["person_id"]) for row in rows if row["sealed"] and row["person_id"]}
+    if people:
+        assert keys is not None, "who opened the message has its tenant's keys"
+        lacking = [each for each in people if not keys.has(each)]
+        if lacking:
+            raise KeysWanted([(keys.tenant_id, each) for each in lacking])
 
 
 _INTO = """

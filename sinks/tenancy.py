@@ -1,7 +1,7 @@
 """Tenants, their keys and their feeds, out of and into their rows."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Identifier
 from schemas import identity
 from schemas.failpoints import hit
 from schemas.feeds import IN_FLIGHT_BYTES_MAX, Feed
-from schemas.sealing import Key, Keys, Root, Scope
+from schemas.sealing import Key, Keys, KeyService, Scope
 from sinks.database import Database, Row, for_tenants
 
 _JSON = frozenset(
@@ -76,7 +76,7 @@ class Wrapped:
     tenant_id: UUID
     purpose: str
     version: int
-    wrapped: bytes
+    wrapped: bytes = field(repr=False)
 
 
 def tenants(connection: Connection[Row]) -> list[UUID]:
@@ -126,7 +126,7 @@ def wrapped_keys(
     ]  # fmt: skip
 
 
-def unwrap(wrapped: Collection[Wrapped], root: Root) -> dict[UUID, Keys]:
+def unwrap(wrapped: Collection[Wrapped], root: KeyService) -> dict[UUID, Keys]:
     """The tenants' keys, opened; raises ``EnvelopeInvalid`` under another root key."""
     data: dict[UUID, dict[int, Key]] = {}
     identity: dict[UUID, bytes] = {}
@@ -148,7 +148,13 @@ def unwrap(wrapped: Collection[Wrapped], root: Root) -> dict[UUID, Keys]:
 
 
 def create_tenant(
-    database: Database, root: Root, *, tenant_id: UUID, name: str, subdomain: str, secret: Secrets
+    database: Database,
+    root: KeyService,
+    *,
+    tenant_id: UUID,
+    name: str,
+    subdomain: str,
+    secret: Secrets,
 ) -> None:
     """Create a tenant with its keys; does nothing if it is there.
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from schemas.registry import RegistryAway
-from schemas.sealing import EnvelopeInvalid
+from schemas.sealing import EnvelopeInvalid, KeyServiceAway
 from sinks import subscriptions
 from sinks.database import Database, DatabaseAway
 from sinks.subscriptions import Held
@@ -112,5 +112,5 @@ def told() -> Iterator[None]:
         raise ports.Hole(error.expected) from error
     except (subscriptions.TopicReplaced, log.TopicMissing, EnvelopeInvalid) as error:
         raise ports.Broken(str(error)) from error
-    except (DatabaseAway, log.BrokerAway, RegistryAway) as error:
+    except (DatabaseAway, log.BrokerAway, RegistryAway, KeyServiceAway) as error:
         raise ports.Transient(str(error)) from error

@@ -10,7 +10,7 @@ from schemas.codec import Codec, Undecodable
 from schemas.events import Event
 from schemas.failpoints import FailPoint
 from schemas.headers import place
-from schemas.sealing import Root
+from schemas.sealing import KeyService
 from schemas.topics import EVENTS
 from sinks import transaction
 from sinks.database import Database
@@ -38,7 +38,7 @@ class Projector:
     database: Database
     ownership: Ownership
     codec: Codec
-    root: Root
+    root: KeyService
     topics: tuple[str, ...] = (EVENTS.name,)
     paused: dict[tuple[str, int], str] = field(default_factory=dict)  # projection, partition
     reached: dict[tuple[str, int], int] = field(default_factory=dict)

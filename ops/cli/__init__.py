@@ -7,6 +7,7 @@ from ops.cli.errors import Told
 from ops.cli.exporting import export
 from ops.cli.feeds import feeds
 from ops.cli.finding import find
+from ops.cli.keys import keys
 from ops.cli.lagging import lag
 from ops.cli.letters import dead_letters
 from ops.cli.lifecycle import down, migrate, serve, status, up, worker
@@ -36,6 +37,6 @@ def main() -> None:
 for command in (
     up, down, status, demo, migrate, worker, serve,
     send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds,
-    simulating, verify, rebuild, find, tenants,
+    simulating, verify, rebuild, find, tenants, keys,
 ):  # fmt: skip
     main.add_command(command)

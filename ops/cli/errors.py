@@ -16,10 +16,11 @@ from ops.simulator import ScenarioRefused
 from ops.stack.errors import StackFailed
 from ops.tenant_export import ExportThere
 from ops.tenant_fields import TenantUnfit
+from ops.vault import VaultInvalid
 from schemas.codec import IdsInvalid
 from schemas.failpoints import FailPointsInvalid
 from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible, SchemaMissing
-from schemas.sealing import EnvelopeInvalid, KeyMissing
+from schemas.sealing import EnvelopeInvalid, KeyMissing, KeyServiceAway
 from sinks.database import DatabaseAway, LoginRefused, Refused
 from sinks.feeds import FeedThere, InstanceOther
 from sinks.lifecycle import NotDrained, NotExported, TenantActive, TenantThere
@@ -27,6 +28,7 @@ from sinks.queries import NotMigrated, TenantUnknown
 from sinks.questions import AnswerTooLong
 from sinks.rebuild import EventsUnknown, EventUnfit, Overtaken
 from sinks.relay import RowsMissing
+from sinks.rotation import TenantWithoutKeys
 from sinks.tenancy import FeedUnknown, TenantDeleted, ZoneUnknown
 from streams.log import BrokerAway, TopicMissing
 
@@ -50,6 +52,9 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (SchemaIncompatible, "the registry holds schemas of another program, or of a newer one"),
     (CompatibilityWeak, ""),
     (IdsInvalid, "wardtrail migrate"),
+    (VaultInvalid, ""),
+    (KeyServiceAway, "is it up and unsealed, and the token valid?"),
+    (TenantWithoutKeys, "wardtrail migrate"),
     (EnvelopeInvalid, "is WARDTRAIL_ROOT_KEY_FILE the key that this database was made with?"),
     (KeyMissing, "the key was destroyed, or belongs to a newer version"),
     (FeedUnknown, "wardtrail feeds list"),

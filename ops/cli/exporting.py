@@ -1,8 +1,9 @@
 """The command that writes what is derived to standard output, for other programs."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +13,12 @@ import orjson
 from ops.cli import shown, visits
 from ops.cli.visits import Instant
 from ops.settings import Settings
-from schemas.sealing import EnvelopeInvalid, Keys
+from schemas.sealing import EnvelopeInvalid, KeyDestroyed, Keys
 from sinks import queries
+from sinks.keyring import Keyring
 from sinks.queries import Exported
+
+PAGE = 1_000  # rows whose people's keys are asked for at once
 
 
 @click.group()
@@ -38,16 +42,28 @@ def trajectory(called: str, track: str | None, known_at: datetime | None) -> Non
     """Write every stay of every visit, in the order of visit, track and time.
 
     Visit numbers are opened with the tenant's keys and stand in the output in clear: it is a
-    patient's data, so mind where it goes.
+    patient's data, so mind where it goes. Who was erased has none.
     """
     settings = Settings.load()
     tenant = visits.named(settings, called)
     output = sys.stdout.buffer
     with visits.reading(settings, tenant) as snapshot:
         held = visits.keys(settings, snapshot, tenant)
-        for exported in queries.trajectory(snapshot, track=track, known_at=known_at):
-            output.write(shown.line(_row(exported, held)))
+        stays = queries.trajectory(snapshot, track=track, known_at=known_at)
+        with visits.keyring(settings) as keyring:
+            while page := list(islice(stays, PAGE)):
+                keys = _people(keyring, held, page)
+                output.writelines(shown.line(_row(each, keys)) for each in page)
     output.flush()
+
+
+def _people(keyring: Keyring, held: Keys, page: Sequence[Exported]) -> Keys:
+    """The tenant's keys with those of whom a page is about."""
+    named = {UUID(each.person_id) for each in page if each.person_id and each.visit_number}
+    found = keyring.reading([(held.tenant_id, each) for each in named])
+    keys = held.apart()
+    keys.subjects.update({name[1]: subject for name, subject in found.items()})
+    return keys
 
 
 def _row(exported: Exported, keys: Keys) -> Mapping[str, Any]:
@@ -69,16 +85,19 @@ def _row(exported: Exported, keys: Keys) -> Mapping[str, Any]:
 
 
 def _visit_number(exported: Exported, keys: Keys) -> str | None:
-    """The number in clear; None where its event is gone."""
+    """The number in clear; None where its event is gone, or its person was erased."""
     if exported.visit_number is None or exported.event_id is None:
         return None
     person = UUID(exported.person_id) if exported.person_id else None
-    clear = keys.open(
-        exported.visit_number,
-        person=person,
-        record=UUID(exported.event_id),
-        field="visit_number",
-    )
+    try:
+        clear = keys.open(
+            exported.visit_number,
+            person=person,
+            record=UUID(exported.event_id),
+            field="visit_number",
+        )
+    except KeyDestroyed:
+        return None
     number = orjson.loads(clear)
     if not isinstance(number, str):
         raise EnvelopeInvalid("a sealed visit number is no text")

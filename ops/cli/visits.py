@@ -16,6 +16,8 @@ from schemas import identity
 from schemas.identity import Identifier
 from schemas.sealing import Keys
 from sinks import queries, tenancy
+from sinks.database import Database
+from sinks.keyring import Keyring
 from sinks.queries import Snapshot, Tenant
 
 VISIT_NUMBER_CHARACTERS_MAX = 1_000  # HL7's longest identifier has 250
@@ -159,6 +161,16 @@ def keys(settings: Settings, connection: Snapshot, tenant: Tenant) -> Keys:
     if held is None:
         raise Failed(f"the tenant has no keys: {tenant.name}", "wardtrail migrate")
     return held
+
+
+@contextmanager
+def keyring(settings: Settings) -> Iterator[Keyring]:
+    """People's keys, as processes have them that may open what is sealed."""
+    database = Database.open(access.role_url(settings, "wt_worker"), name="keys", size=2)
+    try:
+        yield Keyring(database, access.root(settings))
+    finally:
+        database.close()
 
 
 def _visit_number() -> tuple[str, str]:

@@ -294,7 +294,7 @@ def _make_home(settings: Settings) -> None:
         settings.home.mkdir(parents=True)
         # PostgreSQL's account has to get through to its folder.
         settings.home.chmod(0o711 if postgres.account() else 0o700)
-    if settings.root_key_file is None and not settings.root_key.exists():
+    if settings.makes_root_key and not settings.root_key.exists():
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(os.open(settings.root_key, flags, 0o600), "w") as key:
             key.write(secrets.token_hex(32) + "\n")

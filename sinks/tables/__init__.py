@@ -14,6 +14,7 @@ from sinks.tables.intake import (
     emr_instances,
     intake_refusals,
 )
+from sinks.tables.keys import subject_keys
 from sinks.tables.read_models import (
     admission_facts,
     admission_read_models,
@@ -102,6 +103,7 @@ __all__ = [
     "shifts",
     "snapshots",
     "streams",
+    "subject_keys",
     "subscriptions",
     "tasks",
     "tenant_keys",

@@ -60,11 +60,15 @@ tenant_keys = Table(
     Column("version", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False, comment="sealed by the root key"),
     time("created_at", now=True),
+    Column(
+        "sealed", BigInteger, nullable=False, server_default="0",
+        comment="seals set aside for processes, used or not",
+    ),
     PrimaryKeyConstraint("tenant_id", "purpose", "version"),
     CheckConstraint("purpose IN ('data', 'identity')", name="purpose"),
     # The identity key is never rotated: ids are made from it.
     CheckConstraint("purpose = 'data' OR version = 1", name="identity_once"),
-)
+)  # fmt: skip
 
 feeds = Table(
     "feeds",

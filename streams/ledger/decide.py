@@ -5,9 +5,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import orjson
-
-from schemas import events, identity, lookups, sealing
+from schemas import events, identity, lookups
 from schemas.clock import instant
 from schemas.feeds import Feed
 from schemas.sealing import Keys
@@ -33,6 +31,9 @@ def decide(
 ) -> list[EventRow]:
     """The rows of ``events`` that a message becomes, without version, partition and times.
 
+    Sealed fields are under each person's key, which ``keys`` must have at hand; of a person
+    whose key was destroyed nothing is sealed and nothing kept.
+
     ``people`` has one person per part; a part whose identifiers are in conflict becomes nothing
     but that conflict, and the others stay what they are. What is told of two patients stands in
     the stream of the one who is to be another.
@@ -50,6 +51,16 @@ def decide(
         for part, person in zip(facts.parts, people, strict=True)
         for draft, whose in _drafts(facts, part, person)
     ]
+
+
+def whose(facts: Facts, people: Sequence[Person]) -> set[UUID]:
+    """The people whose keys are needed to seal what a message says of them."""
+    return {
+        UUID(person.patient_id)
+        for part, one in zip(facts.parts, people, strict=True)
+        for draft, person in _drafts(facts, part, one)
+        if draft.clear
+    }
 
 
 def named(facts: Facts, message: Message, identity_key: bytes) -> list[Named]:
@@ -138,6 +149,7 @@ def _event(
     event_id = identity.event(
         UUID(message["message_id"]), draft.event_type, draft.ordinal, draft.role
     )
+    sealed = keys.sealed(draft.clear, person=UUID(person.patient_id), record=event_id)
     return {
         "event_id": event_id,
         "stream_id": _stream(draft, part, person, keys),
@@ -154,14 +166,15 @@ def _event(
         "occurred_text": draft.occurred.text,
         "data": {
             **_data(draft, part, person, feed, keys),
-            **_tokens(draft.clear, UUID(person.patient_id), keys),
+            **({} if sealed is None else _tokens(draft.clear, UUID(person.patient_id), keys)),
         },
-        "sealed": _sealed(draft.clear, UUID(person.patient_id), event_id, keys),
+        "sealed": {} if sealed is None else sealed,
         "metadata": {
             "correlation_id": message["message_id"],
             "causation_id": message["message_id"],
             "mapper_version": mapper_version,
             "trace": message["trace"],
+            **({"erased": True} if sealed is None else {}),
         },
         "created_by": message["feed_id"],
     }
@@ -212,15 +225,6 @@ def _ordered(draft: Draft, part: Part, keys: Keys) -> dict[str, str | None]:
         "provider_id": str(identity.staff(key, provider.authority, provider.value))
         if provider
         else None,
-    }
-
-
-def _sealed(clear: Mapping[str, Any], person: UUID, event_id: UUID, keys: Keys) -> dict[str, str]:
-    return {
-        field: sealing.text(
-            keys.seal(orjson.dumps(value), person=person, record=event_id, field=field)
-        )
-        for field, value in clear.items()
     }
 
 

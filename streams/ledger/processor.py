@@ -2,8 +2,8 @@
 
 import logging
 import re
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -12,23 +12,25 @@ from schemas import identity, sealing
 from schemas.clock import instant
 from schemas.codec import Codec, Undecodable
 from schemas.feeds import Feed
-from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, Root
+from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, KeyService, KeysWanted, Subject
 from schemas.topics import COMMANDS, EVENTS, HL7V2
-from sinks import aliases, ledger, tenancy
+from sinks import aggregates, aliases, ledger, tenancy
 from sinks import identities as identity_rows
 from sinks.accounts import Visit
 from sinks.database import Database
 from sinks.dead_letters import DeadLetter
+from sinks.keyring import Keyring
 from sinks.numbering import Entry
+from sinks.subject_keys import Name
 from streams import ports
 from streams.ledger import identities
 from streams.ledger.commands.reading import Reading
-from streams.ledger.decide import decide, named, visits
+from streams.ledger.decide import decide, named, visits, whose
 from streams.ledger.mapping.facts import Facts, Ignored, Unmappable
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
 from streams.ownership import Ownership, told
 
-KEYS_SECONDS = 60.0  # how long a key may be held without asking for it again
+KEY_TRIES = 5  # each finds more people whose keys a chunk needs, and is then done again
 RAW = HL7V2.records[0]
 # MSH-9 as sent may be anything, also a name where a torn message has one.
 _CODES = re.compile(r"[A-Za-z0-9]{1,3}([_^][A-Za-z0-9]{1,3}(\^[A-Za-z0-9]{3}_[A-Za-z0-9]{3})?)?")
@@ -64,13 +66,14 @@ class Ledger:
     database: Database
     ownership: Ownership
     codec: Codec
-    root: Root
+    root: KeyService
     name: str = "ledger"
     topics: tuple[str, ...] = (HL7V2.name, COMMANDS.name)
-    _keys: dict[UUID, tuple[float, Keys]] = field(default_factory=dict)
+    keyring: Keyring = field(init=False)
     commands: Reading = field(init=False)
 
     def __post_init__(self) -> None:
+        self.keyring = Keyring(self.database, self.root)
         self.commands = Reading(codec=self.codec, keys_of=self._keys_of)
 
     def take(
@@ -93,7 +96,7 @@ class Ledger:
             read = [self._read(record) for record in records]
             tenants = {str(each.message["tenant_id"]) for each in read if each.message}
             feeds = self._feeds(tenants)
-            keys = {tenant: self._tenant_keys(UUID(tenant)) for tenant in tenants}
+            keys = {tenant: _apart(self._tenant_keys(UUID(tenant))) for tenant in tenants}
         return [self._map(each, feeds, keys) for each in read]
 
     def apply(self, topic: str, partition: int, batch: Sequence[Mapped | Entry]) -> int:
@@ -102,10 +105,17 @@ class Ledger:
             batch = self._of_the_living(batch)
             mapped = [each for each in batch if isinstance(each, Mapped)]
             people = self._people(mapped)
+            wanted = _whose(mapped, people) | self._asking(batch)
+            _learn(batch, self.keyring.sealing(wanted), again=False)
             entries = [_entry(each, people) if isinstance(each, Mapped) else each for each in batch]
-            return ledger.append(
-                self.database, held, entries, topic=EVENTS.name, line=self.root.line()
-            )
+            for _ in range(KEY_TRIES):
+                try:
+                    return ledger.append(
+                        self.database, held, entries, topic=EVENTS.name, line=self.root.line()
+                    )
+                except KeysWanted as more:  # of whom only the streams' own events tell
+                    _learn(batch, self.keyring.sealing(more.people, anew=True), again=True)
+        raise ports.Transient("a chunk names ever more people whose keys it needs; again")
 
     def _read(self, record: ports.Record) -> Mapped:
         read = Mapped(offset=record.offset, key=record.key, value=record.value)
@@ -127,34 +137,24 @@ class Ledger:
         return {each.feed.feed_id: each.feed for each in listed}
 
     def _tenant_keys(self, tenant: UUID) -> Keys | None:
-        held = self._keys.get(tenant)
-        if held is not None and time.monotonic() - held[0] < KEYS_SECONDS:
-            return held[1]
-        with self.database.connection() as connection, connection.transaction():
-            wrapped = tenancy.wrapped_keys(connection, [tenant])
-        found = tenancy.unwrap(wrapped, self.root).get(tenant)
-        if found is not None:
-            self._keys[tenant] = (time.monotonic(), found)
-        return found
+        return self.keyring.tenant(tenant)
 
     def _keys_of(self, tenant: UUID, fresh: bool) -> Keys | None:
         """The tenant's keys, asked for again if they are to be ``fresh``."""
-        if fresh:
-            self._keys.pop(tenant, None)
         with told():
-            return self._tenant_keys(tenant)
+            return self.keyring.tenant(tenant, fresh=True) if fresh else self._tenant_keys(tenant)
 
     def _map(
-        self, read: Mapped, feeds: Mapping[UUID, Feed], keys: Mapping[str, Keys | None]
+        self, read: Mapped, feeds: Mapping[UUID, Feed], keys: dict[str, Keys | None]
     ) -> Mapped:
         message = read.message
         if message is None:
             return read
-        feed, opened = feeds.get(UUID(message["feed_id"])), keys[message["tenant_id"]]
+        feed = feeds.get(UUID(message["feed_id"]))
         try:
             if feed is None or str(feed.tenant_id) != message["tenant_id"]:
                 raise Unclaimed("no feed of this tenant has this id (see: wardtrail feeds list)")
-            body, opened = self._open(message, opened)
+            body, opened = self._open(message, keys)
             read = replace(read, feed=feed, keys=opened)
             said = map_message(body, feed, received_at=instant(message["received_at"]))
         except Unclaimed as error:
@@ -163,25 +163,24 @@ class Ledger:
             return replace(read, letter=_letter(read, "open", "sealed", str(error)))
         except Unmappable as error:
             return replace(read, letter=_letter(read, "map", error.cause, error.reason))
-        except ports.Transient:
+        except (ports.Transient, ports.Broken):
             raise
         except Exception as error:  # a fault of ours stops this message, not its partition
             return replace(read, letter=_failed(read, "map", "mapper", error))
         return _naming(replace(read, said=said))
 
-    def _open(self, message: Mapping[str, Any], keys: Keys | None) -> tuple[bytes, Keys]:
-        """The message's bytes, and the keys that opened it.
+    def _open(self, message: Mapping[str, Any], held: dict[str, Keys | None]) -> tuple[bytes, Keys]:
+        """The message's bytes, and the keys that opened it, of those of the chunk's tenants.
 
         A key that isn't at hand may be younger than what we hold. It is in its row before any
         message is sealed by it, so one that isn't there now was destroyed, or never was:
         :class:`~schemas.sealing.KeyMissing`.
         """
-        tenant = UUID(message["tenant_id"])
-        version = sealing.header(message["body"]).key_version
+        tenant = message["tenant_id"]
+        keys, version = held[tenant], sealing.header(message["body"]).key_version
         if keys is None or version not in keys.data:
-            self._keys.pop(tenant, None)
             with told():
-                keys = self._tenant_keys(tenant)
+                keys = held[tenant] = _apart(self.keyring.tenant(UUID(tenant), fresh=True))
         if keys is None:
             raise KeyMissing("the tenant has no keys")
         record = UUID(message["message_id"])
@@ -229,9 +228,43 @@ class Ledger:
             known = {**known, **identity_rows.create(self.database, learned)}
         raise ports.Transient("others make the same identifiers known; again")
 
+    def _asking(self, batch: Sequence[Mapped | Entry]) -> set[Name]:
+        """The people whose keys commands will need, as far as is known before they're decided."""
+        commands = [each.command for each in batch if isinstance(each, Entry) and each.command]
+        return aggregates.people(self.database, commands) if commands else set()
+
 
 class Unclaimed(Exception):  # noqa: N818  named for what is wrong
     """A message of no feed that we know."""
+
+
+def _apart(keys: Keys | None) -> Keys | None:
+    return None if keys is None else keys.apart()
+
+
+def _whose(
+    batch: Iterable[Mapped], people: Mapping[tuple[int, int], identities.Person]
+) -> set[Name]:
+    """The people whose keys are needed to seal what messages say."""
+    wanted: set[Name] = set()
+    for each in batch:
+        if each.letter is not None or not isinstance(each.said, Facts) or each.keys is None:
+            continue
+        named = [people[each.offset, number] for number in range(len(each.said.parts))]
+        # What fails here fails again where it becomes a dead letter.
+        with suppress(Exception):
+            wanted.update((each.keys.tenant_id, one) for one in whose(each.said, named))
+    return wanted
+
+
+def _learn(batch: Iterable[Mapped | Entry], found: Mapping[Name, Subject], *, again: bool) -> None:
+    """Give the chunk's keys those of people; what they knew is forgotten, unless ``again``."""
+    chunk = {id(each.keys): each.keys for each in batch if each.keys is not None}
+    for keys in chunk.values():
+        if not again:
+            keys.subjects.clear()
+        of_tenant = {name[1]: one for name, one in found.items() if name[0] == keys.tenant_id}
+        keys.subjects.update(of_tenant)
 
 
 def _naming(mapped: Mapped) -> Mapped:

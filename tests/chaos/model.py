@@ -1,5 +1,6 @@
 """The line as pure functions in memory: what must stand in the tables after these messages."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from sinks.database import Row
 from sinks.projection import Projection
 from sinks.tables import feed_watermarks, metadata, verification_due
 from streams.ledger import identities
-from streams.ledger.decide import decide, named
+from streams.ledger.decide import decide, named, whose
 from streams.ledger.mapping.facts import Facts, Unmappable
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
 from streams.publications import event_of, point_of
@@ -81,6 +82,10 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
             continue
         people, learned = identities.resolve(parts, known)
         known |= {each.name: each.patient_id for each in learned}
+        for person in whose(facts, people) - keys.subjects.keys():
+            secret = hashlib.sha256(person.bytes).digest()
+            key = sealing.Key.of(secret, version=1, scope=sealing.Scope.PERSON)
+            keys.subjects[person] = sealing.Subject(keys={1: key})
         rows = decide(facts, people, message, feed=feed, keys=keys, mapper_version=MAPPER_VERSION)
         for row in rows:
             numbers = _numbered(streams, row, home, now)

@@ -19,11 +19,11 @@ PARTS = {
 # The one that a projection doesn't pass in a play: only the ledger's messages are unmappable.
 LEDGERS = frozenset({"sink: dead letter written"})
 # Passed too rarely to wait for the third time: the relay takes all that waits at once.
-ONCE = frozenset({"keys: unwrap", "sink: dead letter written"}) | {
+ONCE = frozenset({"keys: unwrap", "keys: made", "keys: counted", "sink: dead letter written"}) | {
     point for point in failpoints.NAMES if point.startswith("relay: ")
 }
 # Passed by no part of a play; each has its own sweep.
-APART = frozenset({"migration: step", "ledger: deciding", "sink: released"}) | {
+APART = frozenset({"migration: step", "ledger: deciding", "sink: released", "keys: rewrapped"}) | {
     point for point in failpoints.NAMES if point.startswith("rebuild: ")
 }
 JUDGING = frozenset(point for point in failpoints.NAMES if point.startswith("judge: "))

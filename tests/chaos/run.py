@@ -2,9 +2,11 @@
 
     make chaos MINUTES=60
     make chaos MINUTES=60 PATHS=1
+    make chaos MINUTES=5 SEALS=1
 
-The second one starts no servers: hospitals and orders of arrival alone, in one process. After
-each play of the whole line comes one of the judges, who have nothing to judge in the other.
+The others start no servers: hospitals and orders of arrival alone, in one process; and sealed
+envelopes moved and changed. After each play of the whole line comes one of the judges, who have
+nothing to judge in the other.
 
 `docs/reliability.json` is replaced whole after each play, never written in place, so that it is
 valid whenever this is interrupted; the next run goes on with the next seed and with the fail
@@ -25,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import oracles, paths, play, points, verifying
+from tests.chaos import oracles, paths, play, points, seals, verifying
 from tests.chaos.oracles import Given
 from tests.chaos.parts import Line
 from tests.chaos.seen import feed_and_keys, see
@@ -39,8 +41,8 @@ KEPT = REPOSITORY / ".wardtrail/chaos"
 MESSAGES, KILLS, FREEZES, CELLS = 4_000, 30, 6, 12  # a play of about six minutes
 HOSPITALS, ORDERS_SECONDS = 20, 45.0  # before each play, without servers
 ROUND_SECONDS = 1.0  # of orders for each hospital, where there are no plays
-PATHS = "paths"  # the kind of an entry without servers; plays of the whole line have none
-JUDGES = "judges"  # the kind of a play of the judges
+PATHS, SEALS = "paths", "seals"  # the kinds of entries without servers
+JUDGES = "judges"  # the kind of a play of the judges; plays of the whole line have none
 EMPTY: Mapping[str, Any] = {"version": 1, "totals": {}, "points": {}, "plays": []}
 
 
@@ -51,8 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="play this one, once")
     parser.add_argument("--without-servers", action="store_true", help="paths alone, no plays")
     parser.add_argument("--judges", action="store_true", help="plays of the judges alone")
+    parser.add_argument("--seals", action="store_true", help="sealed envelopes alone, no plays")
     options = parser.parse_args(arguments)
     until = time.monotonic() + options.minutes * 60
+    if options.seals:
+        return 0 if closed(options.seed or following(load(FIGURES)), until) == "green" else 1
     if options.without_servers:
         seed = options.seed or following(load(FIGURES))
         return 0 if undisturbed(seed, until) == "green" else 1
@@ -173,6 +178,33 @@ def undisturbed(seed: int, until: float) -> str:
     return end
 
 
+def closed(seed: int, until: float) -> str:
+    """Envelopes moved and changed until the time is over, one entry of the figures; its outcome."""
+    tried, began, start = seals.Tried(), datetime.now(UTC), time.monotonic()
+    end, number = "green", 0
+    while end == "green" and (time.monotonic() < until or not number):
+        try:
+            seals.play(f"{seed}/{number}", tried)
+        except KeyboardInterrupt:
+            end = "interrupted"
+        except Exception as error:  # whatever it is, it is what we look for
+            end = f"red: {type(error).__name__}: {error}"
+        number += 1
+    entry = {
+        "kind": SEALS,
+        "seed": seed,
+        "commit": commit(),
+        "began": began.isoformat(timespec="seconds"),
+        "outcome": end,
+        "swaps": tried.swaps,
+        "flips": tried.flips,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    keep(added(load(FIGURES), entry))
+    say(f"seed {seed}: {end}: swaps: {tried.swaps:,}, flips: {tried.flips:,}")
+    return end
+
+
 def following(figures: Mapping[str, Any]) -> int:
     """The seed after all that were played."""
     return 1 + max((each["seed"] for each in figures["plays"]), default=0)
@@ -190,7 +222,8 @@ def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
     Those without servers count by their hospitals and orders alone, and where they end red.
     """
     entries = [*figures["plays"], dict(entry)]
-    plays = [each for each in entries if each.get("kind") != PATHS]
+    plays = [each for each in entries if each.get("kind") not in (PATHS, SEALS)]
+    sealed = [each for each in entries if each.get("kind") == SEALS]
     alone = [each for each in entries if each.get("kind") == PATHS]
     kills, freezes, swept, ended = (Counter[str]() for _ in range(4))
     for each in plays:
@@ -209,6 +242,7 @@ def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
             "hospitals": sum(each.get("hospitals", 0) for each in entries),
             "orders": sum(each.get("orders", 0) for each in entries),
             **({"paths_alone": _counted(alone)} if alone else {}),
+            **({"seals": _tried(sealed)} if sealed else {}),
             "seconds": round(sum(each["seconds"] for each in plays)),
             "kills": dict(sorted(kills.items())),
             "freezes": dict(sorted(freezes.items())),
@@ -245,6 +279,7 @@ def shown(page: str, figures: Mapping[str, Any]) -> str:
         ("hospitals whose every path was found true, both tracks", f"{totals['hospitals']:,}"),
         ("orders of arrival that gave the same path", f"{totals['orders']:,}"),
         *_alone(totals),
+        *_closed(totals),
         *((f"SIGKILL: {part}", f"{count:,}") for part, count in totals["kills"].items()),
         *((f"SIGSTOP: {kind}", f"{count:,}") for kind, count in totals["freezes"].items()),
         ("fail points passed, by action", f"{len(figures['points'])}"),
@@ -271,6 +306,20 @@ def _alone(totals: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("runs of these without servers: green / red", f"{counted['green']} / {counted['red']}")
     ]
+
+
+def _closed(totals: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The row of envelopes that were moved and changed, if any were."""
+    counted = totals.get("seals")
+    if counted is None:
+        return []
+    said = f"{counted['swaps']:,} / {counted['flips']:,} (runs red: {counted['red']})"
+    return [("sealed envelopes moved / changed in a byte, none opened", said)]
+
+
+def _tried(sealed: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    tried = {each: sum(one[each] for one in sealed) for each in ("swaps", "flips")}
+    return {**_counted(sealed), **tried}
 
 
 def _counted(alone: Sequence[Mapping[str, Any]]) -> dict[str, int]:

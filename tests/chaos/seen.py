@@ -12,7 +12,7 @@ from ops import access
 from schemas import headers
 from schemas.codec import Codec
 from schemas.feeds import Feed
-from schemas.sealing import Keys
+from schemas.sealing import Keys, Subject
 from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
 from sinks import database, tenancy
 from sinks.database import Row, for_tenants
@@ -77,8 +77,13 @@ def feed_and_keys(line: Line) -> tuple[Feed, Keys]:
         for_tenants(connection, tenants)
         (listened,) = tenancy.feeds(connection, tenants)
         wrapped = tenancy.wrapped_keys(connection, tenants)
-    keys = tenancy.unwrap(wrapped, access.root(line.settings))
-    return listened.feed, keys[listened.feed.tenant_id]
+        people = connection.execute("SELECT * FROM subject_keys WHERE version = 1").fetchall()
+    keys = tenancy.unwrap(wrapped, access.root(line.settings))[listened.feed.tenant_id]
+    for row in people:
+        subject, wrapper = UUID(row["subject_id"]), keys.wrapper(row["tenant_key_version"])
+        key = wrapper.unwrap(row["wrapped"], subject=subject, version=1)
+        keys.subjects[subject] = Subject(keys={1: key})
+    return listened.feed, keys
 
 
 def _records(servers: str, topic: str, partitions: int, codec: Codec) -> Iterable[Logged]:

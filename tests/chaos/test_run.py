@@ -142,3 +142,26 @@ def test_a_play_of_the_judges_that_ends_red_makes_the_run_red(kept, monkeypatch)
     monkeypatch.setattr(run, "judges", lambda _: red)
     assert run.main(["--seed", "7", "--judges"]) == 1
     assert run.load(run.FIGURES)["totals"]["red"] == 1
+
+
+def test_moved_and_changed_envelopes_are_counted_beside_plays(kept, monkeypatch):
+    monkeypatch.setattr(run.seals, "ROUND", 100)
+    run.store(run.FIGURES, run.added(run.EMPTY, ENTRY))
+    assert run.main(["--seals", "--minutes", "0"]) == 0
+    figures = run.load(run.FIGURES)
+    [entry] = figures["plays"][1:]
+    assert (entry["kind"], entry["outcome"]) == ("seals", "green")
+    assert entry["swaps"] == entry["flips"] > 0
+    assert figures["totals"]["seals"]["flips"] == entry["flips"]
+    assert (figures["totals"]["plays"], figures["totals"]["seconds"]) == (1, 5)
+    assert "| sealed envelopes moved / changed" in run.PAGE.read_text(encoding="utf-8")
+
+
+def test_an_envelope_that_opened_ends_its_run_red(kept, monkeypatch):
+    def opened(*_):
+        raise run.seals.Unsealed("an envelope opened")
+
+    monkeypatch.setattr(run.seals, "play", opened)
+    assert run.main(["--seals", "--minutes", "1"]) == 1
+    [entry] = run.load(run.FIGURES)["plays"]
+    assert entry["outcome"] == "red: Unsealed: an envelope opened"

@@ -8,7 +8,17 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas import sealing
-from schemas.sealing import EnvelopeInvalid, Key, KeyMissing, Keys, Root, Scope
+from schemas.sealing import (
+    EnvelopeInvalid,
+    Key,
+    KeyDestroyed,
+    KeyMissing,
+    Keys,
+    KeysWanted,
+    Root,
+    Scope,
+    Subject,
+)
 
 TENANT, PERSON, RECORD = UUID(int=1), UUID(int=2), UUID(int=3)
 KEY = Key.of(bytes(range(32)), version=1, scope=Scope.TENANT)
@@ -186,9 +196,12 @@ def test_keys_seal_by_the_newest_and_open_by_the_one_that_sealed():
     row = {"person": PERSON, "record": RECORD, "field": "demographics"}
     both = Keys(tenant_id=TENANT, data={1: KEY, 2: newer}, identity=bytes(32))
     assert both.open(sealed(), **row) == CLEAR
+    row["person"] = None
     envelope = both.seal(CLEAR, **row)
     assert sealing.header(envelope).key_version == 2
     assert both.open(envelope, **row) == CLEAR
+    assert both.uses.used == 1
+    row["person"] = PERSON
     only_newer = Keys(tenant_id=TENANT, data={2: newer}, identity=bytes(32))
     with pytest.raises(KeyMissing):
         only_newer.open(sealed(), **row)
@@ -228,3 +241,44 @@ def test_no_key_shows_its_secret():
     for shown in (repr(KEY), repr(keys), repr(Root(bytes(range(32))))):
         assert repr(bytes(range(32)))[2:20] not in shown
         assert "secret" not in shown
+
+
+def test_what_belongs_to_a_person_is_sealed_under_no_other_key():
+    keys = Keys(tenant_id=TENANT, data={1: KEY}, identity=bytes(32))
+    row = {"person": PERSON, "record": RECORD, "field": "demographics"}
+    for subjects in ({}, {PERSON: Subject(keys={})}, {RECORD: Subject(keys={1: KEY})}):
+        keys.subjects.clear()
+        keys.subjects.update(subjects)
+        with pytest.raises(KeysWanted) as wanted:
+            keys.seal(CLEAR, **row)
+        assert wanted.value.people == {(TENANT, PERSON)}
+    keys.subjects[PERSON] = Subject(keys={}, destroyed=True)
+    with pytest.raises(KeyDestroyed):
+        keys.seal(CLEAR, **row)
+
+
+def test_a_persons_envelope_opens_by_the_version_that_sealed_it_and_under_one_key_only():
+    subject = Subject(
+        keys={n: Key.of(bytes([n]) * 32, version=n, scope=Scope.PERSON) for n in (1, 2)}
+    )
+    keys = Keys(tenant_id=TENANT, data={1: KEY}, identity=bytes(32), subjects={PERSON: subject})
+    row = {"person": PERSON, "record": RECORD, "field": "demographics"}
+    old = sealing.seal(CLEAR, subject.keys[1], tenant=TENANT, **row)
+    new = keys.seal(CLEAR, **row)
+    assert sealing.header(new).key_version == 2
+    assert keys.open(old, **row) == keys.open(new, **row) == CLEAR
+    for secret in (bytes(32), bytes([2]) * 32, KEY.secret):
+        other = Key.of(secret, version=1, scope=Scope.PERSON)
+        keys.subjects[PERSON] = Subject(keys={1: other}, known_now=True)
+        with pytest.raises(EnvelopeInvalid, match="another key"):
+            keys.open(old, **row)
+        with pytest.raises(KeyMissing):
+            keys.open(new, **row)
+
+
+def test_an_envelope_of_the_line_opens_by_no_tenants_keys():
+    line = Root(bytes(32)).line()
+    keys = Keys(tenant_id=TENANT, data={1: KEY}, identity=bytes(32))
+    row = {"person": None, "record": RECORD, "field": "record"}
+    with pytest.raises(EnvelopeInvalid):
+        keys.open(sealing.seal(CLEAR, line, tenant=TENANT, **row), **row)

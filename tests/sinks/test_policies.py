@@ -57,7 +57,9 @@ NEVER_UPDATED = {
     "admission_aliases": "recorded_at = now()",
     "visit_accounts": "recorded_at = now()",
     "verification_results": "revision = 0",
+    "subject_keys": "subject_id = subject_id",
 }
+UNREAD = {"subject_keys"}  # by apps: a copy of a wrapped key would outlive its destruction
 TABLES = [table.name for table in TENANT_TABLES]
 BOUND = {
     "track": "census",
@@ -74,7 +76,7 @@ BOUND = {
 ACCEPTED = {"outcome": "accepted", "rule": None, "said": None}  # a command's, as one row has it
 UNSET = (
     "ended_at", "known_to", "undone_at", "deleted_at", "starts_at", "window_starts_at",
-    "completed_at", "completed_by", "accepted_by", "emr_instance_id",
+    "completed_at", "completed_by", "accepted_by", "emr_instance_id", "destroyed_at",
 )  # fmt: skip
 SUMMARIES = {"patients", "patient_task_summary"}  # views that a row of each table shows in
 FIXED = {"UUID": "gen_random_uuid()", "JSONB": "'{}'", "BOOLEAN": "true", "BYTEA": "'x'"}
@@ -176,13 +178,14 @@ def test_an_app_that_names_no_tenant_sees_nothing_anywhere(filled):
         for setting in (None, ""):
             if setting is not None:
                 connection.execute("SET wt.tenant = ''")
-            for table in TABLES:
+            for table in set(TABLES) - UNREAD:
                 assert connection.execute(f"SELECT FROM {table}").fetchall() == [], table
 
 
 def test_an_app_sees_its_own_tenant_and_nothing_of_another(filled):
     readable = {row["relname"] for row in filled.rows(READABLE)}
-    assert readable >= set(TABLES)
+    assert readable >= set(TABLES) - UNREAD
+    assert readable.isdisjoint(UNREAD)
     with as_app(filled, OURS) as connection:
         for name in sorted(readable - WITHOUT_TENANT):
             key = "id" if name == "tenants" else "tenant_id"

@@ -71,7 +71,9 @@ class Aggregate(Generic[S]):
     ``evolve`` and ``decide`` are pure. ``initial`` is the state before the first event.
     ``to_json`` and ``of_json`` take the state to JSON's types and back, for snapshots; a change
     of the state's shape raises ``state_version``, and older snapshots are passed over.
-    ``opens`` are the sealed fields that the state needs in clear.
+    ``opens`` are the sealed fields that the state needs in clear; ``person`` says whose they
+    are in a state, under whose key its snapshots are sealed then (without one: the stream's own
+    id). Of a person whose key was destroyed the state gets none of them.
     """
 
     stream_type: str
@@ -82,3 +84,7 @@ class Aggregate(Generic[S]):
     initial: S | None = None
     state_version: int = 1
     opens: frozenset[str] = frozenset()
+    person: Callable[[S], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        assert not self.opens or self.person, "whose the sealed text is that a state holds is told"

@@ -12,7 +12,7 @@ from schemas.clock import EPOCH, instant, micros
 from schemas.codec import Codec
 from schemas.commands import CommandType, Scope
 from schemas.events import EventType
-from schemas.sealing import Keys
+from schemas.sealing import KeyDestroyed, Keys
 from sinks import aggregates
 from sinks.aggregates import Folding, Rejected
 from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
@@ -77,6 +77,8 @@ class Engine:
             creates=declared.creates, founds=declared.founds, references=references, near=near,
             folding=self.folding(aggregate, UUID(asked.stream_id), keys), decide=decide,
             departments=_permitted(record, declared), owner=_owner(record, data, declared),
+            seals=bool(declared.sealed or aggregate.opens),
+            person=data[declared.person] if declared.person else None,
         )  # fmt: skip
 
     def folding(self, aggregate: Aggregate[Any], stream_id: UUID, keys: Keys) -> Folding:
@@ -86,16 +88,17 @@ class Engine:
             plain = aggregate.to_json(state)
             if not aggregate.opens:
                 return orjson.loads(orjson.dumps(plain))  # what can't be stored fails here
-            clear = orjson.dumps(plain)
-            return sealing.text(
-                keys.seal(clear, person=stream_id, record=snapshot_id, field=_STATE)
-            )
+            named = aggregate.person(state) if aggregate.person else None
+            person = UUID(named) if named else stream_id
+            sealed = keys.sealed({_STATE: plain}, person=person, record=snapshot_id)
+            return None if sealed is None else sealed[_STATE]
 
         def thaw(frozen: Any, snapshot_id: UUID) -> Any:  # noqa: ANN401  any JSON value
             if not aggregate.opens:
                 return aggregate.of_json(frozen)
             envelope = sealing.untext(frozen)
-            clear = keys.open(envelope, person=stream_id, record=snapshot_id, field=_STATE)
+            person = sealing.header(envelope).person  # whose it is stands in what is frozen
+            clear = keys.open(envelope, person=person, record=snapshot_id, field=_STATE)
             return aggregate.of_json(orjson.loads(clear))
 
         def evolve(state: Any, row: Row) -> Any:  # noqa: ANN401  the aggregate's own
@@ -130,6 +133,7 @@ class Engine:
         occurred_at = instant(
             record["issued_at"] if happened.occurred_at is None else happened.occurred_at
         )
+        sealed = keys.sealed(happened.clear, person=person, record=event_id)
         row = {
             "event_id": str(event_id),
             "stream_id": record["stream_id"],
@@ -145,17 +149,13 @@ class Engine:
             "occurred_field": "command",
             "occurred_text": occurred_at.isoformat(),
             "data": orjson.loads(orjson.dumps(happened.data)),  # as it will be read back
-            "sealed": {
-                name: sealing.text(
-                    keys.seal(orjson.dumps(value), person=person, record=event_id, field=name)
-                )
-                for name, value in happened.clear.items()
-            },
+            "sealed": {} if sealed is None else sealed,
             "metadata": {
                 "correlation_id": record["correlation_id"],
                 "causation_id": record["command_id"],
                 "mapper_version": DECIDER_VERSION,
                 "trace": record["trace"],
+                **({"erased": True} if sealed is None else {}),
             },
             "created_by": record["issued_by"],
         }
@@ -172,15 +172,18 @@ class Engine:
 
 
 def _clear(row: Row, opens: frozenset[str], stream_id: UUID, keys: Keys) -> dict[str, Any]:
-    """The sealed fields of an event that its aggregate needs."""
+    """The sealed fields of an event that its aggregate needs; none whose key was destroyed."""
     person = UUID(str(row["person_id"])) if row["person_id"] else stream_id
     record, sealed = UUID(str(row["event_id"])), row["sealed"]
-    return {
-        name: orjson.loads(
-            keys.open(sealing.untext(sealed[name]), person=person, record=record, field=name)
-        )
-        for name in opens & sealed.keys()
-    }
+    try:
+        return {
+            name: orjson.loads(
+                keys.open(sealing.untext(sealed[name]), person=person, record=record, field=name)
+            )
+            for name in opens & sealed.keys()
+        }
+    except KeyDestroyed:
+        return {}
 
 
 def _permitted(record: Row, declared: CommandType) -> frozenset[str] | None:

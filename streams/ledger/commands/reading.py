@@ -53,16 +53,17 @@ class Reading:
 
     def entries(self, records: Sequence[ports.Record]) -> list[Entry]:
         """The entries of records, in order; raises what is transient."""
-        return [self._entry(each) for each in records]
+        held: dict[UUID, Keys] = {}
+        return [self._entry(each, held) for each in records]
 
-    def _entry(self, record: ports.Record) -> Entry:
+    def _entry(self, record: ports.Record, held: dict[UUID, Keys]) -> Entry:
         """One record's entry: with its command, or with its dead letter."""
         said: Mapping[str, Any] | None = None
         opened: Keys | None = None
         try:
             said = self._said(record.value or b"")
             declared, aggregate = self._declared(said)
-            data, opened = self._opened(said, declared)
+            data, opened = self._opened(said, declared, held)
             assert self.engine is not None, "made with the reading"
             command = self.engine.command(said, data, declared, aggregate, opened)
         except Unfit as unfit:
@@ -102,17 +103,23 @@ class Reading:
         return declared, self.registry[declared.stream_type]
 
     def _opened(
-        self, said: Mapping[str, Any], declared: CommandType
+        self, said: Mapping[str, Any], declared: CommandType, held: dict[UUID, Keys]
     ) -> tuple[dict[str, Any], Keys]:
-        """The command's data and the keys that opened it; such a key may be younger than ours."""
+        """The command's data and the keys that opened it; such a key may be younger than ours.
+
+        ``held`` are those of the chunk's tenants.
+        """
         tenant, envelope = UUID(said["tenant_id"]), said[FIELD]
         try:
             version = sealing.header(envelope).key_version
-            keys = self.keys_of(tenant, False)
-            if keys is None or version not in keys.data:
-                keys = self.keys_of(tenant, True)
+            keys = held.get(tenant)
+            for fresh in (False, True):
+                if keys is None or version not in keys.data:
+                    asked = self.keys_of(tenant, fresh)
+                    keys = None if asked is None else asked.apart()
             if keys is None:
                 raise KeyMissing("the tenant has no keys")
+            held[tenant] = keys
             clear = keys.open(envelope, person=None, record=UUID(said["command_id"]), field=FIELD)
         except (EnvelopeInvalid, KeyMissing) as error:
             raise Unfit("open", "sealed", str(error)) from None

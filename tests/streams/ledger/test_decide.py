@@ -20,6 +20,12 @@ KEYS = Keys(
     tenant_id=TENANT,
     data={1: sealing.Key.of(bytes(32), version=1, scope=sealing.Scope.TENANT)},
     identity=bytes(range(32)),
+    subjects={
+        UUID(int=person): sealing.Subject(
+            keys={1: sealing.Key.of(bytes([person]) * 32, version=1, scope=sealing.Scope.PERSON)}
+        )
+        for person in (0xA, 0xB)
+    },
 )
 ROOK, FINCH = (Person(patients=(str(UUID(int=number)),)) for number in (0xA, 0xB))
 AT = Moment(datetime(2026, 3, 2, 9, tzinfo=UTC), "minute", "202603020900")

@@ -8,13 +8,15 @@ import pytest
 
 from schemas import sealing
 from schemas.codec import Codec, Ids
-from schemas.sealing import EnvelopeInvalid, Root
-from sinks import dead_letters, ledger, tenancy
+from schemas.sealing import EnvelopeInvalid, KeyServiceAway, Root
+from sinks import dead_letters, ledger, subject_keys, tenancy
+from sinks.keyring import Keyring
 from sinks.tenancy import Secrets
 from streams import log, ports
 from streams.ledger import processor
 from streams.ledger.processor import Ledger
 from streams.ownership import Ownership
+from tests.keyed import everyone
 from tests.sinks.provisioned import counts
 
 pytestmark = pytest.mark.stack
@@ -65,7 +67,7 @@ class Line:
         self.numbers = itertools.count(1)
 
     def keys(self, tenant=TENANT):
-        return self.processor._tenant_keys(tenant)
+        return everyone(self.processor.keyring, self.store, tenant)
 
     def record(self, body, *, tenant=TENANT, feed=FEED, keys=None, offset=None, **given):
         message_id = uuid.UUID(int=0x90000 + next(self.numbers))
@@ -374,10 +376,8 @@ def test_a_changed_zone_holds_from_the_next_batch_on(line):
 
 
 def test_another_root_key_stops_and_condemns_nothing(line):
-    line.processor._keys.clear()
     record = line.record(adt(), keys=line.keys())
-    line.processor._keys.clear()
-    line.processor.root = Root(bytes(32))
+    line.processor.keyring = Keyring(line.store.database, Root(bytes(32)))
     with pytest.raises(ports.Broken, match="root key"):
         line.send(record)
     assert line.store.rows("SELECT FROM dead_letters") == []
@@ -397,3 +397,44 @@ def test_two_people_of_two_tenants_with_one_number_stay_two(line):
     )
     rows = line.store.rows("SELECT DISTINCT tenant_id, person_id FROM events")
     assert len(rows) == len({row["person_id"] for row in rows}) == 2
+
+
+def test_a_persons_fields_are_sealed_by_their_own_key_which_is_made_beforehand(line):
+    line.send(line.record(adt()), line.record(adt()))
+    people = {str(row["person_id"]) for row in line.store.rows("SELECT person_id FROM events")}
+    rows = line.store.rows("SELECT subject_id::text, wrapped FROM subject_keys")
+    assert {row["subject_id"] for row in rows} == people
+    for row in line.store.rows("SELECT sealed FROM events"):
+        for text in row["sealed"].values():
+            assert sealing.header(sealing.untext(text)).scope is sealing.Scope.PERSON
+
+
+def test_a_late_message_of_an_erased_person_is_stored_without_any_of_it(line):
+    line.send(line.record(adt()))
+    [person] = {row["person_id"] for row in line.store.rows("SELECT person_id FROM events")}
+    with line.store.database.connection() as connection, connection.transaction():
+        assert subject_keys.destroy(connection, TENANT, [person]) == 1
+    line.processor.keyring.clear()
+    line.send(line.record(adt()))
+    assert counts(line.store, "ledger") == {"applied": 2}
+    before, *_, after = line.store.rows("SELECT * FROM events ORDER BY global_position")
+    assert before["sealed"]
+    assert "erased" not in before["metadata"]
+    assert (after["sealed"], after["metadata"]["erased"]) == ({}, True)
+    assert line.store.rows("SELECT FROM dead_letters") == []
+
+
+def test_no_key_service_no_event_and_no_dead_letter(line):
+    class Away(Root):
+        def unwrap(self, wrapped, **_):
+            raise KeyServiceAway("Vault doesn't answer: TimeoutError")
+
+    record = line.record(adt())
+    line.processor.keyring = Keyring(line.store.database, Away(bytes(32)))
+    with pytest.raises(ports.Transient, match="Vault"):
+        line.send(record)
+    assert line.store.rows("SELECT FROM events") == []
+    assert line.store.rows("SELECT FROM dead_letters") == []
+    line.processor.keyring = Keyring(line.store.database, ROOT)
+    line.send(record)
+    assert counts(line.store, "ledger") == {"applied": 1}

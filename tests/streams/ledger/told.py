@@ -16,6 +16,7 @@ from sinks.tenancy import Secrets
 from streams import log
 from streams.ledger.processor import Ledger
 from streams.ownership import Ownership
+from tests.keyed import everyone
 
 TOPIC, RECORD = "emr.hl7v2.v1", "wardtrail.raw.Hl7v2Message"
 CODEC = Codec(Ids.in_order())
@@ -44,7 +45,7 @@ class Line:
         self.numbers = itertools.count(1)
 
     def keys(self, tenant=TENANT):
-        return self.processor._tenant_keys(tenant)
+        return everyone(self.processor.keyring, self.store, tenant)
 
     def send(self, *bodies, partition=0, tenant=TENANT):
         """A batch of messages by one partition."""

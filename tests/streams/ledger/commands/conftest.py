@@ -16,6 +16,7 @@ from streams.ledger.commands.engine import Engine
 from streams.ledger.commands.reading import Reading
 from streams.ledger.processor import Ledger
 from streams.ownership import Ownership
+from tests.keyed import everyone
 from tests.sinks.provisioned import armed, store
 from tests.streams.ledger.commands import counting
 
@@ -45,7 +46,7 @@ class Line:
         self.offsets, self.numbers = itertools.count(), itertools.count(1)
 
     def keys(self, tenant=TENANT):
-        return self.processor._tenant_keys(tenant)
+        return everyone(self.processor.keyring, self.store, tenant)
 
     def record(self, name, data, *, stream=1, tenant=TENANT, keys=None, envelope=None, **given):
         """A record of the topic; every field of it may be given."""

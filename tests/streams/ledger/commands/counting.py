@@ -65,11 +65,12 @@ class Count:
 
     total: int = 0
     note: str = ""
+    patient: str | None = None
 
 
 def evolve(state, event):
     if event.event_type == "count.begun":
-        return Count(note=event.clear.get("note") or "")
+        return Count(note=event.clear.get("note") or "", patient=event.data.get("patient_id"))
     by = event.data["by"] * (2 if event.data["doubled"] else 1)
     return replace(state, total=state.total + by)
 
@@ -97,7 +98,8 @@ def decide(state, asked):
 
 COUNT = Aggregate(
     stream_type="count", evolve=evolve, decide=decide, opens=frozenset({"note"}),
-    to_json=lambda state: {"total": state.total, "note": state.note},
+    to_json=lambda state: {"total": state.total, "note": state.note, "patient": state.patient},
+    person=lambda state: state.patient,
     of_json=lambda plain: Count(**plain),
 )  # fmt: skip
 

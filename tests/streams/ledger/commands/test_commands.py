@@ -8,8 +8,9 @@ import pytest
 from schemas import identity, sealing
 from schemas.clock import instant
 from schemas.sealing import EnvelopeInvalid
-from sinks import tenancy
+from sinks import subject_keys, tenancy
 from streams import ports
+from streams.ledger import processor
 from streams.ledger.commands.aggregate import Told
 from tests.sinks.provisioned import counts
 from tests.streams.ledger.commands import counting
@@ -239,7 +240,7 @@ def test_a_key_younger_than_those_at_hand_is_asked_for(line):
 
 def test_a_database_that_is_away_makes_no_dead_letter(line):
     record = line.begin()
-    line.processor._keys.clear()
+    line.processor.keyring.clear()
     line.store.database.close()
     with pytest.raises(ports.Transient):
         line.processor.prepare(TOPIC, 0, [record])
@@ -268,3 +269,45 @@ def test_the_tests_own_state_goes_to_json_and_back():
     told = Told(event_type="count.begun", data={}, version=1, recorded_at=0, clear={"note": "n"})
     state = counting.evolve(None, told)
     assert counting.COUNT.of_json(counting.COUNT.to_json(state)) == state
+
+
+def erase(line, person):
+    with line.store.database.connection() as connection, connection.transaction():
+        subject_keys.destroy(connection, TENANT, [uuid.UUID(person)])
+    line.processor.keyring.clear()
+
+
+def test_what_a_patient_is_called_is_sealed_by_their_key_in_a_snapshot_too(line):
+    patient = str(uuid.UUID(int=0x9A))
+    line.store.run("INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", patient, TENANT)
+    line.send(line.begin("double", patient), *(line.add(1) for _ in range(120)))
+    [snapshot] = line.store.rows("SELECT * FROM snapshots")
+    header = sealing.header(sealing.untext(snapshot["state"]["state"]))
+    assert (header.scope, str(header.person)) == (sealing.Scope.PERSON, patient)
+    people = line.store.rows("SELECT subject_id::text FROM subject_keys")
+    assert [row["subject_id"] for row in people] == [patient]
+
+
+def test_a_command_for_an_erased_patient_is_stored_without_what_was_sealed(line):
+    patient = str(uuid.UUID(int=0x9A))
+    line.store.run("INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", patient, TENANT)
+    line.send(line.begin("double", patient), *(line.add(1) for _ in range(60)))
+    erase(line, patient)
+    line.send(*(line.add(1) for _ in range(60)), line.begin(CANARY, patient, stream=2))
+    assert counts(line.store, "ledger") == {"applied": 122}
+    events = line.events()
+    assert [each["data"]["doubled"] for each in events[59:63]] == [True, True, False, False]
+    assert line.store.rows("SELECT * FROM snapshots") == []
+    [late] = [each for each in events if each["stream_id"] != events[0]["stream_id"]]
+    assert (late["sealed"], late["metadata"]["erased"]) == ({}, True)
+    assert "erased" not in events[0]["metadata"]
+
+
+def test_people_whom_only_a_streams_own_events_name_are_asked_for(line, monkeypatch):
+    patient = str(uuid.UUID(int=0x9A))
+    line.store.run("INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", patient, TENANT)
+    line.send(line.begin("double", patient))
+    monkeypatch.setattr(processor.aggregates, "people", lambda *_: set())
+    line.processor.keyring.clear()
+    line.send(line.add(1), line.add(1))
+    assert [each["data"]["doubled"] for each in line.events()[1:]] == [True, True]

@@ -1,0 +1,196 @@
+"""People's keys in their rows: found, made, counted, renewed, wrapped anew, destroyed.
+
+Each change is a short transaction of its own that locks rows in the order of tenant, person and
+version, and holds no other lock: whoever waits for it waits for nobody.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+from uuid import UUID
+
+from psycopg import Connection
+
+from schemas.failpoints import hit
+from schemas.sealing import SEALS_MAX
+from sinks.database import Database, Row, for_tenants
+
+BLOCK = 2**16  # seals set aside at once: a process takes one for a person it begins to write of
+# A chunk may seal more than was left; what it was over is counted with the next block.
+COUNTED_MAX = SEALS_MAX - 2**24
+Name: TypeAlias = tuple[UUID, UUID]
+"""A tenant's id and a person's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A version of a person's key as it is stored; no ``wrapped``: it was destroyed."""
+
+    name: Name
+    version: int
+    wrapped: bytes | None = field(repr=False)
+    tenant_key_version: int
+
+
+def find(database: Database, wanted: Collection[Name]) -> dict[Name, list[Stored]]:
+    """All versions of these people's keys; nothing of whom none was ever made."""
+    if not wanted:
+        return {}
+    tenants, subjects = _arrays(wanted)
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, tenants)
+        rows = connection.execute(_FIND, (tenants, subjects)).fetchall()
+    found: dict[Name, list[Stored]] = {}
+    for row in rows:
+        stored = _stored(row)
+        found.setdefault(stored.name, []).append(stored)
+    return found
+
+
+def create(database: Database, made: Collection[Stored]) -> set[Name]:
+    """Store first versions; whose was stored, with a block set aside. The first one wins."""
+    if not made:
+        return set()
+    rows = sorted(made, key=lambda each: each.name)
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, {each.name[0] for each in rows})
+        stored = _insert(connection, rows)
+        hit("keys: made")
+    return stored
+
+
+def set_aside(
+    database: Database, wanted: Mapping[tuple[UUID, UUID, int], int]
+) -> set[tuple[UUID, UUID, int]]:
+    """Count seals of keys before they are made; which keys that was possible for.
+
+    The others have sealed as often as a key may, or were destroyed.
+    """
+    if not wanted:
+        return set()
+    names = sorted(wanted)
+    tenants, subjects, versions = (list(column) for column in zip(*names, strict=True))
+    seals = [wanted[each] for each in names]
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, tenants)
+        connection.execute(_LOCK, (tenants, subjects))
+        values = (tenants, subjects, versions, seals, COUNTED_MAX)
+        rows = connection.execute(_SET_ASIDE, values).fetchall()
+        hit("keys: counted")
+    return {(UUID(row["tenant_id"]), UUID(row["subject_id"]), row["version"]) for row in rows}
+
+
+def renew(database: Database, made: Collection[Stored]) -> None:
+    """Store versions that follow the newest; of a destroyed key, or a renewed one, none."""
+    rows = sorted(made, key=lambda each: each.name)
+    if not rows:
+        return
+    tenants, subjects = _arrays({each.name for each in rows})
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, tenants)
+        newest: dict[Name, int] = {}
+        for row in connection.execute(_LOCK, (tenants, subjects)).fetchall():
+            name = (UUID(row["tenant_id"]), UUID(row["subject_id"]))
+            newest[name] = row["version"] if row["alive"] else -1
+        _insert(connection, [each for each in rows if newest.get(each.name) == each.version - 1])
+        hit("keys: made")
+
+
+def destroy(connection: Connection[Row], tenant_id: UUID, subjects: Collection[UUID]) -> int:
+    """Destroy people's keys, in a transaction of the caller's that holds no lock above these.
+
+    A person without a key gets a tombstone too, so that none is made later. Returns how many
+    versions of keys were destroyed by this.
+    """
+    for_tenants(connection, [tenant_id])
+    tenants, people = _arrays({(tenant_id, each) for each in subjects})
+    connection.execute(_BURY, (tenants, people))
+    # A version that is being made at this moment is waited for here, and seen below.
+    connection.execute(_LOCK, (tenants, people))
+    return connection.execute(_DESTROY, (tenants, people)).rowcount
+
+
+def waiting(connection: Connection[Row], tenant_id: UUID, newest: int, limit: int) -> list[Stored]:
+    """Keys that an older version of the tenant's key wrapped, locked; no more than ``limit``."""
+    rows = connection.execute(_WAITING, (tenant_id, newest, limit)).fetchall()
+    return [_stored(row) for row in rows]
+
+
+def rewrap(connection: Connection[Row], again: Sequence[Stored]) -> None:
+    """Store locked keys as they are wrapped now."""
+    tenants, subjects = ([each.name[part] for each in again] for part in (0, 1))
+    versions = [each.version for each in again]
+    wrapped = [each.wrapped for each in again]
+    by = [each.tenant_key_version for each in again]
+    connection.execute(_REWRAP, (tenants, subjects, versions, wrapped, by))
+
+
+def _insert(connection: Connection[Row], rows: Sequence[Stored]) -> set[Name]:
+    tenants, subjects = ([each.name[part] for each in rows] for part in (0, 1))
+    versions = [each.version for each in rows]
+    wrapped = [each.wrapped for each in rows]
+    by = [each.tenant_key_version for each in rows]
+    stored = connection.execute(_INSERT, (BLOCK, tenants, subjects, versions, wrapped, by))
+    return {(UUID(row["tenant_id"]), UUID(row["subject_id"])) for row in stored.fetchall()}
+
+
+def _arrays(names: Iterable[Name]) -> tuple[list[UUID], list[UUID]]:
+    listed = sorted(set(names))
+    return [tenant for tenant, _ in listed], [subject for _, subject in listed]
+
+
+def _stored(row: Row) -> Stored:
+    return Stored(
+        name=(UUID(row["tenant_id"]), UUID(row["subject_id"])), version=row["version"],
+        wrapped=row["wrapped"], tenant_key_version=row["tenant_key_version"],
+    )  # fmt: skip
+
+
+_FIND = """
+SELECT tenant_id, subject_id, version, wrapped, tenant_key_version FROM subject_keys
+WHERE (tenant_id, subject_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
+"""
+_INSERT = """
+INSERT INTO subject_keys (sealed, tenant_id, subject_id, version, wrapped, tenant_key_version)
+SELECT %s, made.* FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::bytea[], %s::int[]) AS made
+ON CONFLICT DO NOTHING
+RETURNING tenant_id, subject_id
+"""
+_LOCK = """
+SELECT tenant_id, subject_id, version, destroyed_at IS NULL AS alive FROM subject_keys
+WHERE (tenant_id, subject_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
+ORDER BY tenant_id, subject_id, version
+FOR UPDATE
+"""
+_SET_ASIDE = """
+UPDATE subject_keys SET sealed = sealed + seals
+FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::bigint[])
+     AS wanted (tenant_id, subject_id, version, seals)
+WHERE subject_keys.tenant_id = wanted.tenant_id AND subject_keys.subject_id = wanted.subject_id
+  AND subject_keys.version = wanted.version AND destroyed_at IS NULL AND sealed + seals <= %s
+RETURNING subject_keys.tenant_id, subject_keys.subject_id, subject_keys.version
+"""
+_BURY = """
+INSERT INTO subject_keys (tenant_id, subject_id, version, tenant_key_version, destroyed_at)
+SELECT tenant_id, subject_id, 1, 0, now()
+FROM unnest(%s::uuid[], %s::uuid[]) AS buried (tenant_id, subject_id)
+ON CONFLICT DO NOTHING
+"""
+_DESTROY = """
+UPDATE subject_keys SET wrapped = NULL, destroyed_at = now()
+WHERE (tenant_id, subject_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
+  AND destroyed_at IS NULL
+"""
+_WAITING = """
+SELECT tenant_id, subject_id, version, wrapped, tenant_key_version FROM subject_keys
+WHERE tenant_id = %s AND tenant_key_version < %s AND destroyed_at IS NULL
+ORDER BY tenant_id, subject_id, version LIMIT %s
+FOR UPDATE
+"""
+_REWRAP = """
+UPDATE subject_keys SET wrapped = again.wrapped, tenant_key_version = again.tenant_key_version
+FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::bytea[], %s::int[])
+     AS again (tenant_id, subject_id, version, wrapped, tenant_key_version)
+WHERE subject_keys.tenant_id = again.tenant_id AND subject_keys.subject_id = again.subject_id
+  AND subject_keys.version = again.version AND destroyed_at IS NULL
+"""
