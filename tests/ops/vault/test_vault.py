@@ -20,7 +20,7 @@ from schemas.sealing import EnvelopeInvalid, KeyServiceAway, Root, Scope
 from streams import ports
 from streams.ownership import told
 
-PAIRS = json.loads((Path(__file__).parent / "recorded.json").read_text(encoding="utf-8"))
+PAIRS = json.loads((Path(__file__).parent / "pairs.json").read_text(encoding="utf-8"))
 TOKEN = "hvs.CANARYTOKEN"
 SECRET = bytes(range(32))
 NAMED = {"tenant": UUID(int=1), "purpose": "data", "version": 1}
@@ -58,7 +58,7 @@ def serving(answer):
         server.server_close()
 
 
-def recorded(path, token, request):
+def answered(path, token, request):
     if token != TOKEN:
         return 403, b'{"errors":["permission denied"]}'
     for pair in PAIRS:
@@ -72,14 +72,14 @@ def at(url, **given):
 
 
 def test_a_tenants_key_is_wrapped_and_unwrapped_as_vault_documents_it():
-    with serving(recorded) as url:
+    with serving(answered) as url:
         service = at(url)
         assert service.wrap(SECRET, **NAMED) == WRAPPED
         assert service.unwrap(WRAPPED, **NAMED) == SECRET
 
 
 def test_what_vault_wrapped_for_another_tenant_is_no_key_and_a_matter_for_a_person():
-    with serving(recorded) as url:
+    with serving(answered) as url:
         with pytest.raises(EnvelopeInvalid, match="WARDTRAIL_VAULT_KEY"):
             at(url).unwrap(WRAPPED, **{**NAMED, "tenant": UUID(int=2)})
         with pytest.raises(ports.Broken), told():
@@ -91,7 +91,7 @@ def test_the_lines_key_is_asked_for_once_in_a_minute():
 
     def counted(path, token, request):
         asked.append(path)
-        return recorded(path, token, request)
+        return answered(path, token, request)
 
     with serving(counted) as url:
         service = at(url)
@@ -199,7 +199,7 @@ def test_a_service_that_answers_by_drops_is_left_when_the_time_is_over():
 def test_a_token_is_read_anew_from_its_file(tmp_path):
     file = tmp_path / "token"
     file.write_text("old\n")
-    with serving(recorded) as url:
+    with serving(answered) as url:
         service = at(url, token=None, token_file=file)
         with pytest.raises(KeyServiceAway, match="token"):
             service.wrap(SECRET, **NAMED)
@@ -253,7 +253,7 @@ def test_the_root_key_comes_from_one_place(tmp_path, monkeypatch):
 
 
 def test_nothing_of_the_time_that_a_request_takes_is_left_running():
-    with serving(recorded) as url:
+    with serving(answered) as url:
         before = threading.active_count()
         at(url).wrap(SECRET, **NAMED)
         deadline = time.monotonic() + 5
