@@ -21,6 +21,7 @@ from mode.threads import WorkerThread
 
 from streams import ports
 from streams.app import App, describe, make_app
+from streams.log import QUIET
 from tests.topics import make_topic
 
 PARTITIONS = 4
@@ -100,7 +101,7 @@ class Line:
 
     def produce(self, count: int, *, partitions: Sequence[int] = range(PARTITIONS)) -> None:
         """Append ``count`` records to each of the partitions."""
-        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
+        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5, **QUIET})
         for number in range(count):
             for partition in partitions:
                 producer.produce(self.topic, b"v%d" % number, partition=partition)
@@ -262,7 +263,9 @@ def test_a_stale_epoch_is_taken_again_and_read_again(line: Line) -> None:
 
 
 def test_offsets_of_control_records_are_counted_as_no_record(line: Line) -> None:
-    producer = Producer({"bootstrap.servers": line.servers, "transactional.id": f"tx-{line.topic}"})
+    producer = Producer(
+        {"bootstrap.servers": line.servers, "transactional.id": f"tx-{line.topic}", **QUIET}
+    )
     producer.init_transactions(20)
     for _ in range(3):
         producer.begin_transaction()

@@ -21,6 +21,7 @@ from sinks.relay import RowsMissing
 from sinks.subscriptions import Stale
 from streams import publications
 from streams import relay as relays
+from streams.log import QUIET
 from streams.relay import HistoryLost, NotDelivered, Relay
 from tests.sinks.inbound import PARTITIONS, append, entry, take
 from tests.sinks.provisioned import OURS, made
@@ -344,7 +345,7 @@ def test_the_last_record_is_found_behind_a_transactions_control_records(line):
     relay.round()
     relay._close()
     producer = Producer(
-        {"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.topic}
+        {"bootstrap.servers": line.bootstrap_servers, "transactional.id": line.topic, **QUIET}
     )
     producer.init_transactions(20)
     for _ in range(3):
