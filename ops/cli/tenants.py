@@ -157,9 +157,9 @@ def export(called: str, file: Path, opened: bool, reason: str | None) -> None:
         logger.warning(
             "export opens envelopes of tenant %s: %s", tenant.tenant_id, shown.safe(reason)
         )
-    with shown.err().status("writing") as status:
+    with shown.err().status("writing") as status, visits.keyring(settings) as keyring:
         written = tenant_export.write(
-            url, tenant.tenant_id, file, keys=keys,
+            url, tenant.tenant_id, file, keys=keys, people=keyring.reading,
             tell=lambda table, rows: status.update(f"{table}: {rows}"),
         )  # fmt: skip
     beside = tenant_export.manifest(

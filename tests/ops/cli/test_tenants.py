@@ -7,16 +7,21 @@ import shlex
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ops import deploy
+from ops import access, deploy
 from ops.cli.tenants import held_until
+from ops.cli.visits import keyring
+from ops.deploy import DEMO_TENANT
 from producers.intake import sender_hmac
-from tests.ops.cli.conftest import SECRETS, VISIT_NUMBER
+from schemas import sealing
+from sinks import subject_keys
+from sinks.database import Database
+from tests.ops.cli.conftest import PATIENT, SECRETS, START, VISIT_NUMBER
 
 ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs/adding-a-feed.md").read_text("utf-8")
@@ -156,6 +161,37 @@ def test_an_export_is_opened_only_for_a_reason_that_is_kept(visited, tmp_path):
     manifest = json.loads((tmp_path / "demo.ndjson.manifest.json").read_text())
     assert (manifest["opened"], manifest["reason"]) == (True, "the tenant leaves")
     assert manifest["unopened"] == 0
+
+
+def test_an_opened_export_opens_what_people_s_own_keys_sealed_but_of_the_erased(visited, tmp_path):
+    erased, lost = (DEMO_TENANT, UUID(int=0xE)), b"Rookcanary"
+    with keyring(visited.settings()) as ring:
+        keys = ring.tenant(DEMO_TENANT).apart()
+        subjects = ring.sealing([(DEMO_TENANT, PATIENT), erased])
+        keys.subjects.update({name[1]: each for name, each in subjects.items()})
+    for person, clear in ((PATIENT, b'"ward round"'), (erased[1], lost)):
+        sealed = keys.seal(clear, person=person, record=uuid4(), field="title")
+        visited.insert(
+            "patient_read_models", id=person, tenant_id=DEMO_TENANT, created_at=START,
+            updated_at=START, partition=0, partition_seq=1,
+            data={"demographics": sealing.text(sealed)},
+        )  # fmt: skip
+    worker = Database.open(access.role_url(visited.settings(), "wt_worker"), name="test", size=1)
+    with worker.connection() as connection, connection.transaction():
+        subject_keys.destroy(connection, DEMO_TENANT, [erased[1]])
+    worker.close()
+    file = tmp_path / "demo.ndjson"
+    result = visited.run("tenants", "export", "demo", "--to", str(file), "--open", "--reason", "x")
+    assert result.exit_code == 0, result.output
+    assert lost not in file.read_bytes()
+    told = {
+        row["id"]: row["data"]["demographics"] for line in file.read_bytes().splitlines()
+        if (row := json.loads(line)["row"]) and json.loads(line)["table"] == "patient_read_models"
+    }  # fmt: skip
+    assert told[str(PATIENT)] == {"opened": "ward round"}
+    assert isinstance(told[str(erased[1])], str)
+    manifest = json.loads((tmp_path / "demo.ndjson.manifest.json").read_text())
+    assert manifest["unopened"] == 1
 
 
 def test_a_deletion_wants_the_name_a_suspension_and_an_export(visited, tmp_path):
