@@ -188,11 +188,12 @@ def delete(called: str, confirm: str, force: bool) -> None:
             lifecycle.suspend(database, tenant_id)
         if lifecycle.tombstone(database, tenant_id) is None:
             lifecycle.deletable(database, tenant_id, force=force)
-    with shown.err().status("deleting") as status:
-        counted = lifecycle.delete(
-            access.role_url(settings, "wt_migrate"), tenant_id, confirm,
-            tell=lambda table, rows: status.update(f"{table}: {rows}"),
-        )  # fmt: skip
+        with shown.err().status("deleting") as status:
+            counted = lifecycle.delete(
+                access.role_url(settings, "wt_migrate"), tenant_id, confirm,
+                ready=lambda: lifecycle.drained(database, tenant_id),
+                tell=lambda table, rows: status.update(f"{table}: {rows}"),
+            )  # fmt: skip
     shown.err().print(f"deleted: {sum(counted.values())} rows, keys first", markup=False)
     for name, until in held_until(datetime.now(UTC)).items():
         said = "until it is deleted" if until is None else f"until {shown.moment(until)} UTC"

@@ -219,6 +219,25 @@ def test_a_deletion_wants_the_name_a_suspension_and_an_export(visited, tmp_path)
     assert "no such tenant" in unknown.stderr
 
 
+def test_a_deletion_that_has_begun_leaves_what_came_to_be_unpublished_meanwhile(visited):
+    """Records that wait in the log become events until it begins, after it was looked at."""
+    published(visited)
+    visited.run("tenants", "suspend", "demo")
+    with psycopg.connect(visited.superuser, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO deleted_tenants (id, name_sha256) VALUES (%s, sha256('Demo hospital'))",
+            (DEMO_TENANT,),
+        )
+        connection.execute("UPDATE subscriptions SET last_position = 1")
+        again = ("tenants", "delete", "demo", "--confirm", "Demo hospital", "--force")
+        result = visited.run(*again)
+        assert (result.exit_code, len(rows(visited, "SELECT FROM events"))) == (1, 2)
+        assert "rows of events are not published yet" in result.stderr
+        connection.execute("UPDATE subscriptions SET last_position = 2")
+    assert visited.run(*again).exit_code == 0
+    assert rows(visited, "SELECT FROM events") == []
+
+
 def test_a_forced_deletion_suspends_first(visited):
     published(visited)
     result = visited.run("tenants", "delete", "demo", "--confirm", "Demo hospital", "--force")
