@@ -3,10 +3,11 @@
 import hashlib
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 from uuid import UUID
@@ -14,10 +15,12 @@ from uuid import UUID
 import orjson
 
 from ops import access
+from ops.opening import People
 from schemas import sealing
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, Scope
 from sinks import lifecycle
 
+PAGE = 100  # rows whose people's keys are asked for at once; each may hold some MiB
 _ENVELOPE = "AQE"  # how the base64 of one begins: version 1, AES-256-GCM
 
 
@@ -31,7 +34,7 @@ class Written:
 
     as_of: datetime
     tables: dict[str, int] = field(default_factory=dict)
-    unopened: int = 0  # envelopes whose key is gone, or is the line's own
+    unopened: int = 0  # envelopes whose key is gone, or is the line's own; or that are damaged
     size: int = 0
     sha256: str = ""
 
@@ -42,9 +45,12 @@ def write(
     file: Path,
     *,
     keys: Keys | None,
+    people: People,
     tell: Callable[[str, int], None] = lambda _table, _rows: None,
 ) -> Written:
     """Write a tenant's rows as NDJSON; with ``keys``, what is sealed by them is opened.
+
+    ``people`` gives the keys of those whom rows are about.
 
     Each line is ``{"table": …, "row": {…}}``; bytes are base64. One snapshot, streamed; the
     file has mode 0600 and its name only when it is whole.
@@ -55,11 +61,11 @@ def write(
         _whole(file) as stream,
     ):
         written = Written(as_of=as_of)
-        opening = Opening(keys)
+        opening = None if keys is None else Opening(keys, people)
         for table in lifecycle.exported_tables():
             count = 0
-            for row in lifecycle.rows_of(connection, table, tenant_id):
-                shown = row if keys is None else opening.shown(row)
+            rows = lifecycle.rows_of(connection, table, tenant_id)
+            for shown in rows if opening is None else opening.rows(rows):
                 line = orjson.dumps(
                     {"table": table, "row": shown}, default=_plain,
                     option=orjson.OPT_APPEND_NEWLINE,
@@ -70,7 +76,8 @@ def write(
                 count += 1
             written.tables[table] = count
             tell(table, count)
-    written.unopened, written.sha256 = opening.unopened, digest.hexdigest()
+    written.unopened = 0 if opening is None else opening.unopened
+    written.sha256 = digest.hexdigest()
     return written
 
 
@@ -88,32 +95,33 @@ def manifest(file: Path, written: Written, **said: object) -> Path:
 
 @dataclass(slots=True)
 class Opening:
-    """Opens what a row holds sealed, wherever in it; what can't be opened stays as it is."""
+    """Opens what rows hold sealed, wherever in them; what can't be opened stays as it is."""
 
-    keys: Keys | None
+    keys: Keys
+    people: People
     unopened: int = 0
 
-    def shown(self, value: Any) -> Any:  # noqa: ANN401  any JSON
+    def rows(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+        """The rows, opened, a page in memory at a time."""
+        left = iter(rows)
+        while page := list(islice(left, PAGE)):
+            self.keys = self.keys.apart()
+            wanted = {(self.keys.tenant_id, each) for each in _people(page)}
+            found = self.people(wanted)
+            self.keys.subjects.update({name[1]: subject for name, subject in found.items()})
+            yield from map(self._shown, page)
+
+    def _shown(self, value: Any) -> Any:  # noqa: ANN401  any JSON
         """The value with each envelope replaced by ``{"opened": …}``."""
         if isinstance(value, dict):
-            return {name: self.shown(each) for name, each in value.items()}
+            return {name: self._shown(each) for name, each in value.items()}
         if isinstance(value, list):
-            return [self.shown(each) for each in value]
-        if isinstance(value, bytes):
-            return self._opened(value, value)
-        if isinstance(value, str) and value.startswith(_ENVELOPE):
-            try:
-                return self._opened(value, sealing.untext(value))
-            except EnvelopeInvalid:
-                return value  # a text that begins like one
-        return value
+            return [self._shown(each) for each in value]
+        envelope = _envelope(value)
+        return value if envelope is None else self._opened(value, envelope)
 
     def _opened(self, value: Any, envelope: bytes) -> Any:  # noqa: ANN401  any JSON
-        try:
-            header = sealing.header(envelope)
-        except EnvelopeInvalid:
-            return value
-        assert self.keys is not None, "asked to open"
+        header = sealing.header(envelope)
         if header.scope is Scope.LINE:
             self.unopened += 1
             return value
@@ -122,10 +130,35 @@ class Opening:
             clear = self.keys.open(
                 envelope, person=person, record=header.record, field=header.field
             )
-        except KeyMissing:
+        except (EnvelopeInvalid, KeyMissing):
             self.unopened += 1
             return value
         return {"opened": _said(clear)}
+
+
+def _people(value: Any) -> Iterator[UUID]:  # noqa: ANN401  any JSON
+    """Whom the envelopes in a value are about."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _people(each)
+    elif (envelope := _envelope(value)) is not None:
+        header = sealing.header(envelope)
+        if header.scope is not Scope.LINE and header.person != sealing.NOBODY:
+            yield header.person
+
+
+def _envelope(value: object) -> bytes | None:
+    """The envelope that a value is, None where it is something else."""
+    envelope = value
+    try:
+        if isinstance(value, str) and value.startswith(_ENVELOPE):
+            envelope = sealing.untext(value)
+        if not isinstance(envelope, bytes):
+            return None
+        sealing.header(envelope)
+    except EnvelopeInvalid:  # a text that begins like one
+        return None
+    return envelope
 
 
 def _said(clear: bytes) -> object:

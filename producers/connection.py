@@ -193,6 +193,7 @@ class Connection(asyncio.Protocol):
     def check(self, now: float) -> None:
         """What only time tells; called several times a second."""
         limits = self._limits
+        self._renew_feeds()
         if self._blocked_since is not None and now - self._blocked_since > limits.write_seconds:
             self._counters.closed["write time-out"] += 1
             self.abort()
@@ -413,6 +414,13 @@ class Connection(asyncio.Protocol):
         if wait > 0 and self._woken is None:
             self._woken = self._loop.call_later(wait, self._wake)
         return wait > 0 or any(quotas.crowded(feed) for feed in self._feeds.values())
+
+    def _renew_feeds(self) -> None:
+        """Take quotas that were set anew, though nothing is read: a paused feed waits by them."""
+        if self._feeds:
+            for feed in self._server.feeds.by_port(self._port):
+                if feed.feed_id in self._feeds:
+                    self._feeds[feed.feed_id] = feed
 
     def _wake(self) -> None:
         self._woken = None

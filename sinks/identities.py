@@ -33,7 +33,8 @@ def find(database: Database, names: Sequence[Name]) -> dict[Name, str]:
 def create(database: Database, wanted: Sequence[Known]) -> Mapping[Name, str]:
     """Make identifiers known, sorted so that two workers never deadlock; the first one wins.
 
-    Returns whom each of them names now, which may be another than was wanted.
+    Returns whom each of them names now, which may be another than was wanted; nothing of a
+    tenant that is being deleted.
     """
     if wanted:
         rows = sorted({known.name: known for known in wanted}.items())
@@ -55,5 +56,7 @@ WHERE (tenant_id, authority, value_hmac)
 _CREATE = """
 INSERT INTO patient_identifiers (tenant_id, authority, value_hmac, type, patient_id)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::uuid[])
+     AS made (tenant_id, authority, value_hmac, type, patient_id)
+WHERE NOT EXISTS (SELECT FROM deleted_tenants WHERE id = made.tenant_id)
 ON CONFLICT DO NOTHING
 """

@@ -51,7 +51,8 @@ def follow(connection: Connection[Row], messages: Sequence[Said]) -> list[list[E
 
     Under the tenant's lock where the messages join visits, and under those of the streams'
     partitions: a stream is joined only by an event of its own.
-    None, where no visit of these was joined, as is nearly always so.
+    None, where no visit of these was joined, as is nearly always so. Raises
+    :class:`~schemas.sealing.KeysWanted` for all of them together.
     """
     streams = {
         str(each)
@@ -68,9 +69,14 @@ def follow(connection: Connection[Row], messages: Sequence[Said]) -> list[list[E
     ended = [_join(events, visits) for events, _ in messages]
     if not visits.into and not any(_joins(events) for events, _ in messages):
         return None
-    return [
-        _moved(connection, said, each, visits) for said, each in zip(messages, ended, strict=True)
+    wanted = set[tuple[UUID, UUID]]()  # of all messages at once: each round is a transaction
+    moved = [
+        _moved(connection, said, each, visits, wanted)
+        for said, each in zip(messages, ended, strict=True)
     ]
+    if wanted:
+        raise KeysWanted(wanted)
+    return moved
 
 
 def aliases(events: Iterable[Event]) -> list[Append]:
@@ -110,7 +116,11 @@ def _join(events: Iterable[Event], visits: Visits) -> dict[str, str]:
 
 
 def _moved(
-    connection: Connection[Row], said: Said, ended: Mapping[str, str], visits: Visits
+    connection: Connection[Row],
+    said: Said,
+    ended: Mapping[str, str],
+    visits: Visits,
+    wanted: set[tuple[UUID, UUID]],
 ) -> list[Event]:
     events, keys = said
     moved: list[Event] = []
@@ -122,7 +132,10 @@ def _moved(
                 data = {**event["data"], "into_admission_id": new}
                 moved.append({**event, "stream_id": old, "data": data})
                 limit = TOLD_AGAIN_MAX - len(moved)
-                moved += _again(connection, event, old, new, keys, limit=limit)
+                try:
+                    moved += _again(connection, event, old, new, keys, limit=limit)
+                except KeysWanted as more:
+                    wanted |= more.people
         elif event["stream_type"] == "admission":
             moved.append({**event, "stream_id": visits.last(str(event["stream_id"]))})
         else:

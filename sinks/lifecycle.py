@@ -182,6 +182,16 @@ def deletable(database: Database, tenant_id: UUID, *, force: bool) -> None:
                 "the tenant was not written out since it was suspended, or messages came after it"
                 f" (hint: wardtrail tenants export, or --force): {row['name']}"
             )
+    drained(database, tenant_id)
+
+
+def drained(database: Database, tenant_id: UUID) -> None:
+    """Raise :class:`NotDrained` while rows that are published in order aren't all published.
+
+    One that went before would be a hole to everybody who reads its partition of the topic.
+    """
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, [tenant_id])
         for table, subscription in _RELAYED:
             statement = SQL(_UNPUBLISHED).format(Identifier(table))
             found = connection.execute(statement, (subscription,)).fetchone()
@@ -196,13 +206,16 @@ def delete(
     tenant_id: UUID,
     name: str,
     *,
+    ready: Callable[[], None] = lambda: None,
     tell: Callable[[str, int], None] = lambda _table, _rows: None,
     rows: int = DELETE_ROWS,
     barrier_seconds: float = BARRIER_SECONDS,
 ) -> dict[str, int]:
     """Delete a tenant's rows everywhere, its keys first; how many there were, by table.
 
-    ``url`` is a login that may become ``wt_owner``. Each batch is a transaction of its own:
+    ``url`` is a login that may become ``wt_owner``. ``ready`` raises where a row that is there
+    mustn't go yet; it is asked when no more come to be: until then records that wait in the log
+    may become events, though the tenant is suspended. Each batch is a transaction of its own:
     after a kill, the same again goes on. What is left is a row that says so, by which late
     records of the tenant are known and become nothing.
     """
@@ -211,6 +224,7 @@ def delete(
         digest = hashlib.sha256(name.encode()).digest()
         connection.execute(_BEGIN, (tenant_id, digest))
         _await_writers(connection, barrier_seconds)
+        ready()
         counted = _counted(connection, tenant_id)
         for _ in range(PASSES_MAX):
             done = 0

@@ -48,7 +48,10 @@ def find(database: Database, wanted: Collection[Name]) -> dict[Name, list[Stored
 
 
 def create(database: Database, made: Collection[Stored]) -> set[Name]:
-    """Store first versions; whose was stored, with a block set aside. The first one wins."""
+    """Store first versions; whose was stored, with a block set aside. The first one wins.
+
+    Of a tenant that is being deleted none is stored.
+    """
     if not made:
         return set()
     rows = sorted(made, key=lambda each: each.name)
@@ -152,7 +155,9 @@ WHERE (tenant_id, subject_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
 """
 _INSERT = """
 INSERT INTO subject_keys (sealed, tenant_id, subject_id, version, wrapped, tenant_key_version)
-SELECT %s, made.* FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::bytea[], %s::int[]) AS made
+SELECT %s, made.* FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::bytea[], %s::int[])
+     AS made (tenant_id, subject_id, version, wrapped, tenant_key_version)
+WHERE NOT EXISTS (SELECT FROM deleted_tenants WHERE id = made.tenant_id)
 ON CONFLICT DO NOTHING
 RETURNING tenant_id, subject_id
 """

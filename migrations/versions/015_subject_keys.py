@@ -14,7 +14,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION rewrap_tenant_key(uuid, text, integer, bytea, bytea)")
-    op.execute("REVOKE ALL ON tenant_keys FROM wt_definer")
+    # Of the columns too; what the version before granted is given back.
+    op.execute("REVOKE SELECT, UPDATE ON tenant_keys FROM wt_definer")
+    op.execute("GRANT SELECT (tenant_id) ON tenant_keys TO wt_definer")
     op.execute("REVOKE UPDATE (sealed) ON tenant_keys FROM wt_worker")
     op.execute("ALTER TABLE tenant_keys DROP COLUMN sealed")
     op.execute("DROP TABLE subject_keys")

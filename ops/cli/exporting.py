@@ -60,10 +60,7 @@ def trajectory(called: str, track: str | None, known_at: datetime | None) -> Non
 def _people(keyring: Keyring, held: Keys, page: Sequence[Exported]) -> Keys:
     """The tenant's keys with those of whom a page is about."""
     named = {UUID(each.person_id) for each in page if each.person_id and each.visit_number}
-    found = keyring.reading([(held.tenant_id, each) for each in named])
-    keys = held.apart()
-    keys.subjects.update({name[1]: subject for name, subject in found.items()})
-    return keys
+    return visits.with_people(keyring, held, named)
 
 
 def _row(exported: Exported, keys: Keys) -> Mapping[str, Any]:

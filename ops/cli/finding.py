@@ -41,7 +41,9 @@ def find(called: str, as_json: bool) -> None:
             raise Failed(str(misasked), misasked.hint) from None
         found, more = lookups.find(snapshot, asked["sought"])
         late = queries.behind(snapshot, PATIENTS.name)
-    opened = [replace(each, demographics=_opened(each, held)) for each in found]
+    with visits.keyring(settings) as keyring:
+        keys = visits.with_people(keyring, held, [UUID(each.id) for each in found])
+    opened = [replace(each, demographics=_opened(each, keys)) for each in found]
     if as_json:
         shown.json({"patients": opened, "cut": more, "behind": late})
         return

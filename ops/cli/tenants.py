@@ -157,9 +157,9 @@ def export(called: str, file: Path, opened: bool, reason: str | None) -> None:
         logger.warning(
             "export opens envelopes of tenant %s: %s", tenant.tenant_id, shown.safe(reason)
         )
-    with shown.err().status("writing") as status:
+    with shown.err().status("writing") as status, visits.keyring(settings) as keyring:
         written = tenant_export.write(
-            url, tenant.tenant_id, file, keys=keys,
+            url, tenant.tenant_id, file, keys=keys, people=keyring.reading,
             tell=lambda table, rows: status.update(f"{table}: {rows}"),
         )  # fmt: skip
     beside = tenant_export.manifest(
@@ -188,11 +188,12 @@ def delete(called: str, confirm: str, force: bool) -> None:
             lifecycle.suspend(database, tenant_id)
         if lifecycle.tombstone(database, tenant_id) is None:
             lifecycle.deletable(database, tenant_id, force=force)
-    with shown.err().status("deleting") as status:
-        counted = lifecycle.delete(
-            access.role_url(settings, "wt_migrate"), tenant_id, confirm,
-            tell=lambda table, rows: status.update(f"{table}: {rows}"),
-        )  # fmt: skip
+        with shown.err().status("deleting") as status:
+            counted = lifecycle.delete(
+                access.role_url(settings, "wt_migrate"), tenant_id, confirm,
+                ready=lambda: lifecycle.drained(database, tenant_id),
+                tell=lambda table, rows: status.update(f"{table}: {rows}"),
+            )  # fmt: skip
     shown.err().print(f"deleted: {sum(counted.values())} rows, keys first", markup=False)
     for name, until in held_until(datetime.now(UTC)).items():
         said = "until it is deleted" if until is None else f"until {shown.moment(until)} UTC"

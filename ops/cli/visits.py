@@ -1,6 +1,6 @@
 """Which tenant and which visit a command means, out of what the user wrote."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, TypeVar
@@ -171,6 +171,14 @@ def keyring(settings: Settings) -> Iterator[Keyring]:
         yield Keyring(database, access.root(settings))
     finally:
         database.close()
+
+
+def with_people(keyring: Keyring, held: Keys, people: Iterable[UUID]) -> Keys:
+    """The tenant's keys with those of these people; nobody is given a key by it."""
+    found = keyring.reading({(held.tenant_id, each) for each in people})
+    keys = held.apart()
+    keys.subjects.update({name[1]: subject for name, subject in found.items()})
+    return keys
 
 
 def _visit_number() -> tuple[str, str]:

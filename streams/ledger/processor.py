@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -106,7 +106,7 @@ class Ledger:
             mapped = [each for each in batch if isinstance(each, Mapped)]
             people = self._people(mapped)
             wanted = _whose(mapped, people) | self._asking(batch)
-            _learn(batch, self.keyring.sealing(wanted), again=False)
+            _learn(batch, self._sealing(wanted), again=False)
             entries = [_entry(each, people) if isinstance(each, Mapped) else each for each in batch]
             for _ in range(KEY_TRIES):
                 try:
@@ -114,7 +114,7 @@ class Ledger:
                         self.database, held, entries, topic=EVENTS.name, line=self.root.line()
                     )
                 except KeysWanted as more:  # of whom only the streams' own events tell
-                    _learn(batch, self.keyring.sealing(more.people, anew=True), again=True)
+                    _learn(batch, self._sealing(more.people, anew=True), again=True)
         raise ports.Transient("a chunk names ever more people whose keys it needs; again")
 
     def _read(self, record: ports.Record) -> Mapped:
@@ -227,6 +227,13 @@ class Ledger:
                 return dict(zip(parts, people, strict=True))
             known = {**known, **identity_rows.create(self.database, learned)}
         raise ports.Transient("others make the same identifiers known; again")
+
+    def _sealing(self, wanted: Collection[Name], *, anew: bool = False) -> dict[Name, Subject]:
+        """People's keys; where their tenant lost its own since, it is deleted at this moment."""
+        try:
+            return self.keyring.sealing(wanted, anew=anew)
+        except KeyMissing as lost:
+            raise ports.Transient(str(lost)) from lost
 
     def _asking(self, batch: Sequence[Mapped | Entry]) -> set[Name]:
         """The people whose keys commands will need, as far as is known before they're decided."""

@@ -149,6 +149,17 @@ def test_every_step_down_and_up_gives_the_same_database(store):
     assert shape(store.admin) == before
 
 
+def test_a_step_down_from_peoples_keys_leaves_what_deletes_a_tenant(store):
+    migrations.downgrade(store.migrate, "014")
+    [may] = store.rows(
+        "SELECT has_table_privilege('wt_definer', 'tenant_keys', 'DELETE') AS delete,"
+        " has_column_privilege('wt_definer', 'tenant_keys', 'tenant_id', 'SELECT') AS find,"
+        " has_column_privilege('wt_definer', 'tenant_keys', 'wrapped', 'SELECT') AS read,"
+        " has_table_privilege('wt_definer', 'tenant_keys', 'UPDATE') AS change"
+    )
+    assert may == {"delete": True, "find": True, "read": False, "change": False}
+
+
 def test_an_upgrade_of_what_is_up_to_date_does_nothing(store):
     before = shape(store.admin)
     migrations.upgrade(store.migrate)

@@ -19,6 +19,7 @@ from ops.opening import Opener
 from ops.posting import Posting
 from schemas import identity, lookups, sealing
 from schemas.identity import Identifier
+from schemas.sealing import Key, Scope, Subject
 from sinks import queries
 from sinks.reading import Readers
 from tests.ops.test_work_routes import DESCRIBED, HOLDERS, KEYS
@@ -30,6 +31,7 @@ PATIENT = UUID(int=7)
 MRN, NAME = "MRN-4711", "Rookcanary"
 DEMOGRAPHICS = {"names": [{"family": NAME, "given": "Ann"}], "birth_date": "1970-01-31"}
 PATH = "/v1/patients/search"
+SUBJECT = Subject(keys={1: Key.of(bytes(range(1, 33)), version=1, scope=Scope.PERSON)})
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,9 @@ def port(stack):
             store, "patient_identifiers", tenant_id=OURS, authority="NORTH", type="MR",
             value_hmac=UUID(bytes=hashed), patient_id=PATIENT,
         )  # fmt: skip
-        envelope = KEYS.seal(
+        keys = KEYS.apart()
+        keys.subjects[PATIENT] = SUBJECT
+        envelope = keys.seal(
             orjson.dumps(DEMOGRAPHICS), person=PATIENT, record=uuid4(), field="demographics"
         )
         insert(
@@ -67,7 +71,7 @@ async def answered(
     readers: Readers, path: str, body: Any, token: str, request: dict[str, Any]
 ) -> tuple[int, Any]:
     nobody: Any = None
-    opener = Opener(lambda _: KEYS)
+    opener = Opener(lambda _: KEYS, lambda wanted, **_: dict.fromkeys(wanted, SUBJECT))
     api = Api(Ring(HOLDERS), readers, queries, posting=Posting(nobody), opener=opener)
     app = web.Application()
     app.add_subapp("/v1", api.app())

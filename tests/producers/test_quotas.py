@@ -81,6 +81,23 @@ def test_a_feed_over_its_rate_is_read_later_and_loses_nothing(serving, message, 
     run(test)
 
 
+def test_a_feed_that_waits_goes_on_when_its_quota_is_raised(serving, message, feed):
+    async def test():
+        slow = replace(feed, messages_per_second=1)
+        async with serving(feed=slow) as intake:
+            sender = await intake.connect()
+            await sender.say(b"".join(encode(message(n)) for n in range(200)))
+            for n in range(200):
+                assert (await sender.hear())[:2] == ("AA", str(n))
+            [connection] = intake.server.connections
+            assert connection._paused, "it owes more than three minutes"
+            intake.feeds.feed = replace(slow, messages_per_second=10_000)
+            await sender.say(encode(message(200)))
+            assert (await sender.hear())[:2] == ("AA", "200")
+
+    run(test)
+
+
 def test_a_feed_holds_its_bytes_and_the_calm_one_goes_on(serving, message, feed):
     async def test():
         flooding = replace(

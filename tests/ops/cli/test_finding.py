@@ -7,9 +7,11 @@ import pytest
 
 from ops import deploy
 from ops.cli.finding import QUERY_BYTES_MAX
+from ops.cli.visits import keyring
 from schemas import lookups, sealing
-from tests.ops.cli.conftest import PATIENT, SECRETS, START
+from tests.ops.cli.conftest import PATIENT, START
 
+NAMED = (deploy.DEMO_TENANT, PATIENT)
 NAME = "Rookcanary"
 DEMOGRAPHICS = {"names": [{"family": NAME, "given": "Ann\x1b"}], "birth_date": "1970-01-31"}
 
@@ -17,10 +19,11 @@ DEMOGRAPHICS = {"names": [{"family": NAME, "given": "Ann\x1b"}], "birth_date": "
 @pytest.fixture
 def known(desk):
     """A patient with a name and a birth date."""
-    keys = sealing.Keys(
-        tenant_id=deploy.DEMO_TENANT, identity=SECRETS.identity,
-        data={1: sealing.Key.of(SECRETS.data, version=1, scope=sealing.Scope.TENANT)},
-    )  # fmt: skip
+    with keyring(desk.settings()) as ring:
+        held = ring.tenant(deploy.DEMO_TENANT)
+        assert held is not None
+        keys = held.apart()
+        keys.subjects[PATIENT] = ring.sealing([NAMED])[NAMED]
     for token in lookups.tokens(keys.identity, DEMOGRAPHICS, PATIENT):
         desk.insert(
             "patient_tokens", tenant_id=deploy.DEMO_TENANT, token=UUID(token), patient_id=PATIENT,

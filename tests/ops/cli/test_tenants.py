@@ -7,16 +7,21 @@ import shlex
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ops import deploy
+from ops import access, deploy
 from ops.cli.tenants import held_until
+from ops.cli.visits import keyring
+from ops.deploy import DEMO_TENANT
 from producers.intake import sender_hmac
-from tests.ops.cli.conftest import SECRETS, VISIT_NUMBER
+from schemas import sealing
+from sinks import subject_keys
+from sinks.database import Database
+from tests.ops.cli.conftest import PATIENT, SECRETS, START, VISIT_NUMBER
 
 ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs/adding-a-feed.md").read_text("utf-8")
@@ -158,6 +163,37 @@ def test_an_export_is_opened_only_for_a_reason_that_is_kept(visited, tmp_path):
     assert manifest["unopened"] == 0
 
 
+def test_an_opened_export_opens_what_people_s_own_keys_sealed_but_of_the_erased(visited, tmp_path):
+    erased, lost = (DEMO_TENANT, UUID(int=0xE)), b"Rookcanary"
+    with keyring(visited.settings()) as ring:
+        keys = ring.tenant(DEMO_TENANT).apart()
+        subjects = ring.sealing([(DEMO_TENANT, PATIENT), erased])
+        keys.subjects.update({name[1]: each for name, each in subjects.items()})
+    for person, clear in ((PATIENT, b'"ward round"'), (erased[1], lost)):
+        sealed = keys.seal(clear, person=person, record=uuid4(), field="title")
+        visited.insert(
+            "patient_read_models", id=person, tenant_id=DEMO_TENANT, created_at=START,
+            updated_at=START, partition=0, partition_seq=1,
+            data={"demographics": sealing.text(sealed)},
+        )  # fmt: skip
+    worker = Database.open(access.role_url(visited.settings(), "wt_worker"), name="test", size=1)
+    with worker.connection() as connection, connection.transaction():
+        subject_keys.destroy(connection, DEMO_TENANT, [erased[1]])
+    worker.close()
+    file = tmp_path / "demo.ndjson"
+    result = visited.run("tenants", "export", "demo", "--to", str(file), "--open", "--reason", "x")
+    assert result.exit_code == 0, result.output
+    assert lost not in file.read_bytes()
+    told = {
+        row["id"]: row["data"]["demographics"] for line in file.read_bytes().splitlines()
+        if (row := json.loads(line)["row"]) and json.loads(line)["table"] == "patient_read_models"
+    }  # fmt: skip
+    assert told[str(PATIENT)] == {"opened": "ward round"}
+    assert isinstance(told[str(erased[1])], str)
+    manifest = json.loads((tmp_path / "demo.ndjson.manifest.json").read_text())
+    assert manifest["unopened"] == 1
+
+
 def test_a_deletion_wants_the_name_a_suspension_and_an_export(visited, tmp_path):
     published(visited)
 
@@ -181,6 +217,25 @@ def test_a_deletion_wants_the_name_a_suspension_and_an_export(visited, tmp_path)
     assert "--confirm isn't the tenant's name" in other.stderr
     unknown = visited.run("tenants", "delete", str(uuid4()), "--confirm", "Other")
     assert "no such tenant" in unknown.stderr
+
+
+def test_a_deletion_that_has_begun_leaves_what_came_to_be_unpublished_meanwhile(visited):
+    """Records that wait in the log become events until it begins, after it was looked at."""
+    published(visited)
+    visited.run("tenants", "suspend", "demo")
+    with psycopg.connect(visited.superuser, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO deleted_tenants (id, name_sha256) VALUES (%s, sha256('Demo hospital'))",
+            (DEMO_TENANT,),
+        )
+        connection.execute("UPDATE subscriptions SET last_position = 1")
+        again = ("tenants", "delete", "demo", "--confirm", "Demo hospital", "--force")
+        result = visited.run(*again)
+        assert (result.exit_code, len(rows(visited, "SELECT FROM events"))) == (1, 2)
+        assert "rows of events are not published yet" in result.stderr
+        connection.execute("UPDATE subscriptions SET last_position = 2")
+    assert visited.run(*again).exit_code == 0
+    assert rows(visited, "SELECT FROM events") == []
 
 
 def test_a_forced_deletion_suspends_first(visited):

@@ -9,6 +9,7 @@ import pytest
 from schemas import sealing
 from sinks import aliases, joins
 from streams import publications
+from streams.ledger.processor import KEY_TRIES
 from tests.sinks.inbound import both, check
 from tests.sinks.provisioned import counts
 from tests.streams.ledger.told import (
@@ -262,6 +263,20 @@ def test_m5_what_is_told_again_is_sealed_for_its_own_event(line):
             record=row["event_id"], field="visit_number",
         )  # fmt: skip
         assert clear == f'"{number}"'.encode()
+
+
+def test_m5_a_chunk_that_changes_many_numbers_asks_for_everybodys_keys_at_once(line):
+    """Each round is a transaction, and there are no more than KEY_TRIES."""
+    each = [f"{number}" for number in range(KEY_TRIES + 2)]
+    line.send(*(adt(mrn=f"{who}{n}", visit=f"{who}{n}") for who in "XY" for n in each))
+    line.send(*(merge(f"Y{n}", f"X{n}") for n in each))
+    line.processor.keyring.clear()
+    line.send(*(renumber(f"N{n}", f"X{n}", mrn=f"Y{n}", minute=8) for n in each))
+    assert len(line.events(event_type=joins.JOINED)) == len(each)
+    for n in each:
+        [again] = line.events(stream_id=line.admission(f"N{n}"), event_type="admission.created")
+        assert str(again["person_id"]) == line.patient(f"X{n}")
+    check(line.store)
 
 
 def test_m5_the_order_of_a_changed_visit_number_does_not_matter(line):
