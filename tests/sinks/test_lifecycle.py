@@ -14,6 +14,7 @@ from sinks.tables import TENANT_TABLES
 from sinks.tenancy import Secrets, TenantDeleted
 from tests.sinks import inbound
 from tests.sinks.provisioned import OURS, TALLY, THEIRS, apply, counts, records
+from tests.sinks.test_parking import unreadable
 from tests.sinks.test_policies import filled
 from tests.sinks.test_rebuild import live, rebuilding, tell
 
@@ -178,6 +179,14 @@ def test_late_events_of_a_deleted_tenant_are_passed_by_projections(store):
     assert apply(store, store.take(), mixed) == 10
     assert counts(store) == {"ignored": 7, "applied": 3}
     assert store.subscription()["last_position"] == 10
+    assert left(store, OURS) == {}
+
+
+def test_what_cannot_be_read_of_a_deleted_tenant_is_passed_too(store):
+    store.run("INSERT INTO tenants (id, name) VALUES (%s, 'ours')", OURS)
+    lifecycle.delete(store.migrate, OUR_ID, "ours")
+    apply(store, store.take(), [*records(0, 1), unreadable(2), *records(3, 3, tenant=THEIRS)])
+    assert counts(store) == {"ignored": 3, "applied": 1}
     assert left(store, OURS) == {}
 
 
