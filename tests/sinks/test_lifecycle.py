@@ -14,7 +14,7 @@ from sinks.tables import TENANT_TABLES
 from sinks.tenancy import Secrets, TenantDeleted
 from tests.sinks import inbound
 from tests.sinks.provisioned import OURS, TALLY, THEIRS, apply, counts, records
-from tests.sinks.test_parking import unreadable
+from tests.sinks.test_parking import Bench, kept, unreadable
 from tests.sinks.test_policies import filled
 from tests.sinks.test_rebuild import live, rebuilding, tell
 
@@ -188,6 +188,23 @@ def test_what_cannot_be_read_of_a_deleted_tenant_is_passed_too(store):
     apply(store, store.take(), [*records(0, 1), unreadable(2), *records(3, 3, tenant=THEIRS)])
     assert counts(store) == {"ignored": 3, "applied": 1}
     assert left(store, OURS) == {}
+
+
+def test_the_keys_that_are_parked_of_a_tenant_are_counted_no_more_when_it_is_deleted(store):
+    bench = Bench(store)
+    bench.bad = {1, 2, 5}
+    bench.apply(
+        [
+            kept(0, stream=1), kept(1, stream=2), kept(2, stream=1), kept(3, stream=1),
+            kept(4, stream=3, tenant=THEIRS), kept(5, stream=3, tenant=THEIRS),
+        ]
+    )  # fmt: skip
+    assert store.subscription()["parked_keys"] == 3
+    lifecycle.delete(store.migrate, OUR_ID, OURS, rows=1)
+    assert store.subscription()["parked_keys"] == 1
+    bench.bad = set()
+    assert [each.how for each in bench.retry()] == ["done"]
+    assert store.subscription()["parked_keys"] == 0
 
 
 def test_what_a_deletion_leaves_out_of_the_ledger_is_no_hole_to_who_reads_it_again(store):
