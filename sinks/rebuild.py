@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Identifier
 
 from schemas.events import TYPES, Event
 from schemas.failpoints import hit
-from sinks import parking, relay, subscriptions, transaction
+from sinks import parking, relay, subscriptions, tenancy, transaction
 from sinks.batches import bisect
 from sinks.database import Database, Row, connect, for_tenants
 from sinks.dead_letters import DeadLetter
@@ -81,23 +81,21 @@ class Rebuilding:
         held = _begin(self.owner_url, projection, self.events.topic, again)
         hit("rebuild: begun")
         heads = {each.partition: relay.head(self.database, each.partition) for each in held}
-        gone = {
-            each.partition: relay.deleted_upto(self.database, "events", each.partition)
-            for each in held
-        }
         done = 0
         try:
             for each in held:
                 after, part = 0, _Part(self.database, projection, each)
-                while batch := self._read(each, after):
+                while not part.ended:  # else the rest is the worker's, out of the log
+                    # Asked before the events: what goes meanwhile is found when they're read again.
+                    gone = relay.deleted_upto(self.database, "events", each.partition)
+                    batch = self._read(each, after)
+                    if not batch:
+                        if after < gone:  # its last events went with their tenant
+                            _pass(self.database, each, gone)
+                        break
                     after = part.apply(batch)
                     done += len(batch)
                     tell(done, max(done, sum(heads.values())))
-                    if part.ended:
-                        break  # the rest is the worker's, out of the log
-                if not part.ended and after < gone[each.partition]:
-                    # Its last events went with their tenant.
-                    _pass(self.database, each, gone[each.partition])
             _end(self.database, held)
         except Stale:
             raise Overtaken(f"another rebuild has begun: {projection.name}") from None
@@ -221,7 +219,14 @@ class _Part:
             with connection.transaction():
                 for_tenants(connection, {told.event["tenant_id"] for told in whole})
                 position = subscriptions.lock(connection, self.held)
-                fit = [told for told in whole if condemned is None and self._fits(told)]
+                gone = tenancy.gone(connection, {told.event["tenant_id"] for told in whole})
+                fit = [
+                    told
+                    for told in whole
+                    if condemned is None
+                    and told.event["tenant_id"] not in gone
+                    and self._fits(told)
+                ]
                 streams: dict[str, list[Event]] = {}
                 for told in fit:
                     if told.event["event_type"] in self.projection.reads:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from psycopg import Connection
 
 from schemas.events import Event
-from sinks import transaction
+from sinks import tenancy, transaction
 from sinks.database import Row, for_tenants
 from sinks.parking import Kept, Unfit
 from sinks.projection import Projection
@@ -32,8 +32,11 @@ class Releasing:
         streams: dict[str, list[Event]] = {}
         outcomes = []
         events = [self._event(letter) for letter in kept]
+        gone = tenancy.gone(connection, {event["tenant_id"] for event in events})
         for event in events:
-            if event["event_type"] in self.projection.reads:
+            if event["tenant_id"] in gone:  # its deletion is under way
+                outcomes.append("ignored")
+            elif event["event_type"] in self.projection.reads:
                 streams.setdefault(event["stream_id"], []).append(event)
                 self._first = min(self._first or event["partition_seq"], event["partition_seq"])
                 outcomes.append("applied")

@@ -179,7 +179,7 @@ def sort(
             last = seq
         if condemned is not None and record.offset == condemned.offset:
             continue
-        passed = gone and event is not None and event["tenant_id"] in gone
+        passed = gone and _tenant(record) in gone
         if (
             event is not None
             and not passed
@@ -217,6 +217,13 @@ def _kept(projection: Projection, held: Held, record: Recorded) -> DeadLetter | 
 
 def _told(record: Recorded) -> int | None:
     return None if record.place is None else record.place.position
+
+
+def _tenant(record: Recorded) -> str | None:
+    """Whose record it is: of one that can't be read, what its headers say."""
+    if record.event is not None:
+        return record.event["tenant_id"]
+    return None if record.place is None else record.place.tenant_id
 
 
 def _stuck(connection: Connection[Row], held: Held, fresh: Sequence[Recorded]) -> frozenset[str]:

@@ -9,10 +9,9 @@ from zlib import crc32
 from psycopg import Connection
 
 from schemas.failpoints import hit
-from sinks import facts, judged
+from sinks import facts, judged, tenancy
 from sinks.database import Database, Row, for_tenants
 from sinks.facts import Around
-from sinks.tenancy import tenants
 
 PATIENTS_MAX = 64  # judged in one transaction: enough to share its cost, few to judge again
 FIRST_MAX = 512  # marks among which these are looked for: each may have some
@@ -53,7 +52,7 @@ def due(database: Database, asking: Asking, *, limit: int = PATIENTS_MAX) -> Ite
     """
     with database.connection() as connection:
         with connection.transaction():
-            for_tenants(connection, tenants(connection))
+            for_tenants(connection, tenancy.tenants(connection))
             first = connection.execute(_FIRST, {"marks": FIRST_MAX, "patients": limit}).fetchall()
             if not first:
                 yield None
@@ -62,6 +61,9 @@ def due(database: Database, asking: Asking, *, limit: int = PATIENTS_MAX) -> Ite
             for_tenants(connection, [tenant])
             named = [row["due_id"] for row in first if row["tenant_id"] == tenant]
             patients = _locked(connection, named)
+            if tenancy.gone(connection, [tenant]):  # since they were found: nothing is left of it
+                yield None
+                return
             hit("judge: locked")
             marks = connection.execute(_MARKS, (patients,)).fetchall()
             around = facts.around(connection, tenant, patients)
@@ -78,7 +80,7 @@ def due(database: Database, asking: Asking, *, limit: int = PATIENTS_MAX) -> Ite
 def expand(database: Database) -> int:
     """Make patients due where tasks, rules and visits are; return how many marks went."""
     with database.connection() as connection, connection.transaction():
-        for_tenants(connection, tenants(connection))
+        for_tenants(connection, tenancy.tenants(connection))
         return connection.execute(_EXPAND, {"limit": MARKS_MAX}).rowcount
 
 
@@ -92,7 +94,7 @@ def failed(database: Database, tenant_id: str, patient_id: str, error: str) -> N
 def progress(database: Database) -> tuple[list[Row], list[Row]]:
     """All tenants' watermarks by feed and kind, and their rules."""
     with database.connection() as connection, connection.transaction():
-        for_tenants(connection, tenants(connection))
+        for_tenants(connection, tenancy.tenants(connection))
         watermarks = connection.execute(_WATERMARKS).fetchall()
         return watermarks, connection.execute(_RULES).fetchall()
 
@@ -130,7 +132,7 @@ WITH first AS (
     SELECT tenant_id, due_id, partition, partition_seq FROM verification_due
     WHERE due = 'patient' AND failed IS NULL AND NOT EXISTS (
         SELECT FROM subscriptions WHERE subscription_id = 'verification' AND owner = 'rebuild'
-    )
+    ) AND NOT EXISTS (SELECT FROM deleted_tenants AS gone WHERE gone.id = tenant_id)
     ORDER BY tenant_id, partition, partition_seq
     LIMIT %(marks)s
     FOR UPDATE SKIP LOCKED

@@ -109,12 +109,13 @@ class Relay:
 
     def round(self) -> int:
         """Publish the next rows of every partition that is ours; return how many."""
+        held = dict(self._held)  # as they're read: a lease renewed meanwhile may begin elsewhere
         read = {
             partition: rows.read(
-                self.database, self.publication.source, held,
+                self.database, self.publication.source, each,
                 after=self._at[partition], limit=BATCH_ROWS,
             )
-            for partition, held in self._held.items()
+            for partition, each in held.items()
         }  # fmt: skip
         batches = {
             partition: [self.publication.encode(row) for row in batch]
@@ -128,7 +129,7 @@ class Relay:
         self._publish(batches)
         hit("relay: published")
         for partition, batch in batches.items():
-            rows.move(self.database, self._held[partition], to=batch[-1].position)
+            rows.move(self.database, held[partition], to=batch[-1].position)
             self._at[partition] = batch[-1].position
         hit("relay: moved")
         count = sum(map(len, batches.values()))

@@ -107,6 +107,7 @@ CREATE POLICY app ON intake_refusals TO wt_app
 GRANT SELECT ON deleted_tenants, deleted_positions TO wt_worker;
 GRANT SELECT ON deleted_tenants TO wt_definer;
 GRANT INSERT ON deleted_positions TO wt_definer;
+GRANT UPDATE (parked_keys) ON subscriptions TO wt_definer;
 
 -- Deleting rows passes every policy, so it is a function that wt_migrate alone may call, as
 -- wt_owner, and of a tenant whose deletion has begun; tables of later versions are among them from their first moment.
@@ -156,6 +157,16 @@ BEGIN
                 FROM islands GROUP BY partition, island
             )
             SELECT count(*) FROM gone' INTO done USING tenant, most, relation;
+    ELSIF relation = 'parked_records' THEN  -- their keys are counted, under the lock of who counts
+        PERFORM FROM public.subscriptions WHERE parked_keys > 0
+        ORDER BY subscription_id, topic, partition FOR UPDATE;
+        EXECUTE chosen || listed USING tenant, most;
+        GET DIAGNOSTICS done = ROW_COUNT;
+        UPDATE public.subscriptions AS held SET parked_keys = (
+            SELECT count(DISTINCT parked_key) FROM public.parked_records AS parked
+            WHERE (parked.subscription_id, parked.topic, parked.partition)
+                = (held.subscription_id, held.topic, held.partition)
+        ) WHERE parked_keys > 0 AND done > 0;
     ELSE
         EXECUTE chosen || listed USING tenant, most;
         GET DIAGNOSTICS done = ROW_COUNT;

@@ -8,6 +8,7 @@ from typing import Any
 from schemas.clock import instant
 
 OCCURRENCES_MAX = 100  # of one order that are tasks of their own; more are one, for its first
+SPAN_MAX = timedelta(days=366)  # between two of them; a hundred longer ones end after the year 9999
 _COARSE = frozenset({"day", "month", "year"})
 
 
@@ -74,5 +75,7 @@ def _plainly(timing: Timing, starts: datetime) -> tuple[int, timedelta | None]:
     until = None if ends is None else -((starts - ends) // step)
     told = [each for each in (count, until) if each is not None]
     if timing.coarse or not told or min(told) > OCCURRENCES_MAX:
+        return 1, None
+    if step > SPAN_MAX:
         return 1, None
     return min(told), step

@@ -7,13 +7,15 @@ import psycopg
 import pytest
 
 from schemas.sealing import Root
-from sinks import lifecycle, relay, tenancy
+from sinks import lifecycle, rebuild, relay, tenancy
 from sinks.feeds import Kind, count_refusals, refusals
 from sinks.lifecycle import NotDrained, NotExported, TenantActive
 from sinks.tables import TENANT_TABLES
 from sinks.tenancy import Secrets, TenantDeleted
+from streams.publications import event_of
 from tests.sinks import inbound
-from tests.sinks.provisioned import OURS, TALLY, THEIRS, apply, counts, records
+from tests.sinks.provisioned import OURS, TALLY, THEIRS, applied, apply, counts, records
+from tests.sinks.test_parking import Bench, kept, unreadable
 from tests.sinks.test_policies import filled
 from tests.sinks.test_rebuild import live, rebuilding, tell
 
@@ -179,6 +181,61 @@ def test_late_events_of_a_deleted_tenant_are_passed_by_projections(store):
     assert counts(store) == {"ignored": 7, "applied": 3}
     assert store.subscription()["last_position"] == 10
     assert left(store, OURS) == {}
+
+
+def test_what_cannot_be_read_of_a_deleted_tenant_is_passed_too(store):
+    store.run("INSERT INTO tenants (id, name) VALUES (%s, 'ours')", OURS)
+    lifecycle.delete(store.migrate, OUR_ID, "ours")
+    apply(store, store.take(), [*records(0, 1), unreadable(2), *records(3, 3, tenant=THEIRS)])
+    assert counts(store) == {"ignored": 3, "applied": 1}
+    assert left(store, OURS) == {}
+
+
+def test_the_keys_that_are_parked_of_a_tenant_are_counted_no_more_when_it_is_deleted(store):
+    bench = Bench(store)
+    bench.bad = {1, 2, 5}
+    bench.apply(
+        [
+            kept(0, stream=1), kept(1, stream=2), kept(2, stream=1), kept(3, stream=1),
+            kept(4, stream=3, tenant=THEIRS), kept(5, stream=3, tenant=THEIRS),
+        ]
+    )  # fmt: skip
+    assert store.subscription()["parked_keys"] == 3
+    lifecycle.delete(store.migrate, OUR_ID, OURS, rows=1)
+    assert store.subscription()["parked_keys"] == 1
+    bench.bad = set()
+    assert [each.how for each in bench.retry()] == ["done"]
+    assert store.subscription()["parked_keys"] == 0
+
+
+def test_what_is_parked_of_a_tenant_whose_deletion_has_begun_is_released_as_nothing(store):
+    bench = Bench(store)
+    bench.bad = {1}
+    bench.apply([kept(0), kept(1)])
+    bench.bad = set()
+    store.run("INSERT INTO deleted_tenants (id, name_sha256) VALUES (%s, '')", OURS)
+    assert [each.how for each in bench.retry()] == ["done"]
+    assert applied(store) == []
+    assert counts(store) == {"ignored": 2}
+
+
+def test_a_tenant_that_is_deleted_amid_a_rebuild_is_left_out_of_the_rest(store, monkeypatch):
+    monkeypatch.setattr(rebuild, "BATCH_EVENTS", 3)
+    tell(store, 0, 11)
+    live(store)
+    publish_all(store)
+    heads, begun = {n: relay.head(store.database, n) for n in range(inbound.PARTITIONS)}, []
+
+    def decode(row):
+        if not begun:
+            begun.append(True)
+            lifecycle.delete(store.migrate, OUR_ID, "tenant 0")
+        return event_of(row)
+
+    rebuilding(store, decode).run(TALLY)
+    assert left(store, OURS) == {}
+    for partition, head in heads.items():
+        assert store.subscription("tally", partition)["last_position"] == head
 
 
 def test_what_a_deletion_leaves_out_of_the_ledger_is_no_hole_to_who_reads_it_again(store):

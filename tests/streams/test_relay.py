@@ -240,6 +240,35 @@ def test_renewing_an_own_lease_keeps_the_epoch(line):
     relay._close()
 
 
+def test_a_relay_that_is_set_back_while_it_publishes_begins_there(line, monkeypatch):
+    line.append(5)
+    relay = line.relay()
+    relay._renew()
+    relay.round()
+    line.append(5)
+    publish = relays.Relay._publish
+
+    def publish_amid(self, batches):  # a release commits, and then the lease is renewed
+        publish(self, batches)
+        line.store.run(
+            "UPDATE subscriptions SET epoch = epoch + 1, owner = NULL, leased_until = NULL,"
+            " last_position = least(last_position, 2)"
+            " WHERE subscription_id = 'relay' AND partition = 0"
+        )
+        self._renew_at = 0.0
+        self._renew()
+
+    monkeypatch.setattr(relays.Relay, "_publish", publish_amid)
+    with pytest.raises(Stale):
+        relay.round()
+    assert line.position() == 2
+    monkeypatch.undo()
+    relay._forget()
+    relay._renew()
+    relay.round()
+    assert line.published()[10:] == list(range(3, 11))
+
+
 def test_a_topic_ahead_of_the_database_stops_the_relay(line):
     line.append(10)
     with Running(line.relay()):

@@ -78,6 +78,10 @@ def tasks(*facts):
             {"starts_at": at("09:00"), "interval_s": 60, "occurrences": 2, "simple": False},
             [Instance(due_at=at("09:00"))],
         ),
+        (  # Q9999W, a hundred times: no calendar has the last
+            {"starts_at": at("09:00"), "interval_s": 9_999 * 604_800, "occurrences": 100},
+            [Instance(due_at=at("09:00"))],
+        ),
     ],
 )  # fmt: skip
 def test_an_order_is_as_many_instances_as_it_plainly_says_else_one(timing, expected):

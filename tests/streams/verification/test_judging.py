@@ -83,6 +83,22 @@ def test_patients_with_many_marks_are_judged_together_the_longest_waiting_first(
         assert set(work.patients) == {uid(name) for name in names[:3]}
 
 
+def test_nobody_of_a_tenant_whose_deletion_has_begun_is_judged(line, monkeypatch):
+    line.tell(told.rule(), told.task(), told.evidence(), judge=False)
+    verification.expand(line.store.database)
+    lock = verification._locked
+
+    def begun(connection, named):  # by then; a judge that comes later finds nobody
+        line.store.run("INSERT INTO deleted_tenants (id, name_sha256) SELECT id, '' FROM tenants")
+        return lock(connection, named)
+
+    monkeypatch.setattr(verification, "_locked", begun)
+    for _ in range(2):
+        with verification.due(line.store.database, asked_for) as work:
+            assert work is None
+    assert line.store.rows("SELECT FROM verification_results") == []
+
+
 def test_nothing_new_is_written_when_nothing_changed(line):
     line.tell(told.rule(), told.task(), told.evidence())
     before = line.store.rows("SELECT * FROM emr_verifications, verification_results")
