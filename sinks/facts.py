@@ -37,7 +37,7 @@ def around(connection: Connection[Row], tenant_id: str, patients: Sequence[str])
     rules = sorted({row["rule_id"] for row in tasks if row["rule_id"]})
     orders = connection.execute(_ORDERS, (list(patients),)).fetchall()
     evidence = connection.execute(_EVIDENCE, (list(patients),)).fetchall()
-    visits = {row["admission_id"] for row in (*tasks, *evidence)} - {None}
+    visits = {row["admission_id"] for row in (*tasks, *evidence, *orders)} - {None}
     return Around(
         tasks=tasks,
         evidence=evidence,
@@ -105,6 +105,9 @@ WITH RECURSIVE tied (kind, id) AS (
         WHERE tied.kind = 'visit' AND admission_id = tied.id AND patient_id IS NOT NULL
         UNION ALL
         SELECT 'patient', patient_id FROM verification_evidence
+        WHERE tied.kind = 'visit' AND admission_id = tied.id
+        UNION ALL
+        SELECT 'patient', patient_id FROM verification_orders
         WHERE tied.kind = 'visit' AND admission_id = tied.id
     ) AS other (kind, id)
 )

@@ -186,6 +186,7 @@ WITH mark AS (
     FROM visit, LATERAL (
         SELECT patient_id FROM verification_tasks WHERE admission_id = visit.visit_id
         UNION SELECT patient_id FROM verification_evidence WHERE admission_id = visit.visit_id
+        UNION SELECT patient_id FROM verification_orders WHERE admission_id = visit.visit_id
         UNION SELECT owner_id FROM verification_visits WHERE admission_id = visit.visit_id
     ) AS near (patient_id)
 ), made AS (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from schemas.failpoints import FailPoint
 from schemas.registry import RegistryAway
+from schemas.sealing import KeyServiceAway
 from sinks import parking, relay
 from sinks.database import DatabaseAway
 from sinks.parking import CHANNEL, Ended, Request
@@ -16,6 +17,7 @@ from streams.projector import Projector
 
 POLL_SECONDS = 2.0  # how long a lost notice goes unnoticed; also on a partition that is idle
 BACKOFF_SECONDS = (0.1, 30.0)
+PASSING = (DatabaseAway, RegistryAway, KeyServiceAway, FailPoint)  # the same again may succeed
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class Letters:
                         if not self.round():
                             wait(POLL_SECONDS)
                         backoff = BACKOFF_SECONDS[0]
-            except (DatabaseAway, RegistryAway, FailPoint) as trouble:
+            except PASSING as trouble:
                 logger.warning("dead letters: again in %.1f s: %s", backoff, trouble)
                 stop.wait(backoff)
                 backoff = min(backoff * 2, BACKOFF_SECONDS[1])
@@ -69,7 +71,7 @@ class Letters:
                 projector.database, held, request.request_id, releasing,
                 line=projector.root.line(),
             )  # fmt: skip
-        except (Stale, DatabaseAway, RegistryAway, FailPoint, MemoryError):
+        except (Stale, *PASSING, MemoryError):
             raise
         except Exception as error:
             # By its type: a driver's text may quote a row.

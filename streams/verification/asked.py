@@ -6,10 +6,13 @@ from typing import TypeVar
 from uuid import UUID, uuid5
 
 from streams.verification.facts import Evidence, Facts, Order, Rule, Task
+from streams.verification.people import People
 from streams.verification.timing import instances
 
 TASKS = UUID("0d2f6a52-5d0a-5c61-9b0e-2b8a6f1c4e33")  # namespace of these tasks' ids; never changes
 _Named = TypeVar("_Named", Task, Evidence)
+Same = Mapping[tuple[str, str | None, str], str]
+"""By tenant, patient and a filler's id of an order: the id it stands under."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,47 +24,53 @@ class Asked:
     stands: bool
 
 
-def tasks(orders: Iterable[Order], rules: Iterable[Rule]) -> Iterator[Asked]:
+def tasks(facts: Facts) -> Iterator[Asked]:
     """Each task that an order ever asked for under a rule, by all that both have ever said."""
-    told = sorted(orders, key=lambda order: order.order_id)
-    same = fillers(told)
-    for rule in sorted(rules, key=lambda rule: rule.rule_id):
+    told = sorted(facts.orders, key=lambda order: order.order_id)
+    people = People.of(facts)
+    same = fillers(told, people)
+    for rule in sorted(facts.rules, key=lambda rule: rule.rule_id):
         for order in told:
             if order.tenant_id == rule.tenant_id and order.codes_told & rule.order_codes_told:
-                known = (order.tenant_id, order.order_id) not in same
+                known = (order.tenant_id, people.of_order(order), order.order_id) not in same
                 yield from _asked(order, rule, stands=known and _stands(order, rule))
 
 
-def named(facts: Facts) -> Facts:
+def named(facts: Facts, people: People) -> Facts:
     """The facts with each order under one id, where its filler's number is known to be its too."""
-    same = fillers(facts.orders)
+    same = fillers(facts.orders, people)
     if not same:
         return facts
     return replace(
         facts,
-        tasks=tuple(_named(each, same) for each in facts.tasks),
-        evidence=tuple(_named(each, same) for each in facts.evidence),
+        tasks=tuple(_named(each, people.of_task(each), same) for each in facts.tasks),
+        evidence=tuple(_named(each, people.of_evidence(each), same) for each in facts.evidence),
     )
 
 
-def states(orders: Iterable[Order]) -> dict[tuple[str, str], str]:
+def states(orders: Iterable[Order], people: People) -> dict[tuple[str, str], str]:
     """How each order stands, by tenant and id: what was told last under any of its numbers."""
     orders = tuple(orders)
-    same = fillers(orders)
+    same = fillers(orders, people)
     newest: dict[tuple[str, str], Order] = {}
     for order in orders:
-        key = order.tenant_id, same.get((order.tenant_id, order.order_id), order.order_id)
+        filler = order.tenant_id, people.of_order(order), order.order_id
+        key = order.tenant_id, same.get(filler, order.order_id)
         if key not in newest or newest[key].state_place < order.state_place:
             newest[key] = order
     return {key: order.state for key, order in newest.items()}
 
 
-def fillers(orders: Iterable[Order]) -> dict[tuple[str, str], str]:
-    """By tenant and a filler's id of an order: the id it stands under; not where several do."""
-    found: dict[tuple[str, str], set[str]] = {}
+def fillers(orders: Iterable[Order], people: People) -> Same:
+    """The orders that are another one by its filler's number; not where several claim it.
+
+    Both are of one patient: what stands under that number of another is another order.
+    """
+    found: dict[tuple[str, str | None, str], set[str]] = {}
     for order in orders:
         if order.filler_id is not None and order.filler_id != order.order_id:
-            found.setdefault((order.tenant_id, order.filler_id), set()).add(order.order_id)
+            key = order.tenant_id, people.of_order(order), order.filler_id
+            found.setdefault(key, set()).add(order.order_id)
     return {key: min(ids) for key, ids in found.items() if len(ids) == 1}
 
 
@@ -94,6 +103,6 @@ def _stands(order: Order, rule: Rule) -> bool:
     return not retired and not order.codes.isdisjoint(rule.order_codes)
 
 
-def _named(each: _Named, same: Mapping[tuple[str, str], str]) -> _Named:
-    other = same.get((each.tenant_id, each.order_id or ""))
+def _named(each: _Named, patient: str | None, same: Same) -> _Named:
+    other = same.get((each.tenant_id, patient, each.order_id or ""))
     return each if other is None else replace(each, order_id=other)

@@ -97,8 +97,8 @@ def judge(facts: Facts) -> tuple[Result, ...]:
     Facts may come in any order and more than once. Tenants are judged apart, so that evidence of
     another's never counts (rule V13). A patient is who they are after all merges (rule V7).
     """
-    facts = asked.named(facts)
     people = People.of(facts)
+    facts = asked.named(facts, people)
     rules = newest_rules(facts.rules)
     told = _by_patient(facts, people)
     tasks = newest_tasks(facts.tasks)
@@ -109,7 +109,7 @@ def judge(facts: Facts) -> tuple[Result, ...]:
         if (found := _case(task, rules, told, people, alike)) is not None
     }
     sides = _sides(cases, people, absence.progress(facts.watermarks))
-    states = asked.states(facts.orders)
+    states = asked.states(facts.orders, people)
     for task in tasks:
         side = sides.get(task.task_id) or _uncased(task, rules, people)
         near = told.get((task.tenant_id, people.of_task(task) or ""), ())
@@ -123,8 +123,8 @@ def judge(facts: Facts) -> tuple[Result, ...]:
 
 def looked_at(facts: Facts, task_id: str) -> Case | None:
     """What is looked at for one task; None where nothing can be looked for."""
-    facts = asked.named(facts)
     people = People.of(facts)
+    facts = asked.named(facts, people)
     task = next(each for each in newest_tasks(facts.tasks) if each.task_id == task_id)
     return _case(task, newest_rules(facts.rules), _by_patient(facts, people), people, {})
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sinks.aliases import Forest, Told, forest
-from streams.verification.facts import Evidence, Facts, Task, Visit
+from streams.verification.facts import Evidence, Facts, Order, Task, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class People:
         found = self._of(evidence.tenant_id, evidence.admission_id, evidence.patient_id)
         assert found is not None, "evidence names a patient"
         return found
+
+    def of_order(self, order: Order) -> str | None:
+        """The patient for whom something is ordered now."""
+        return self._of(order.tenant_id, order.admission_id, order.patient_id)
 
     def visit(self, tenant_id: str, admission_id: str | None) -> str | None:
         """The visit as which this one goes on; numbers that lead in a circle lead nowhere."""

@@ -52,8 +52,7 @@ def facts(around: Around) -> Facts:
 
 def asked_for(around: Around) -> list[tuple[dict[str, Any], bool]]:
     """The rows of ``verification_tasks`` that orders ask for, and whether each still stands."""
-    told = facts(around)
-    return [(_task(each), each.stands) for each in asked.tasks(told.orders, told.rules)]
+    return [(_task(each), each.stands) for each in asked.tasks(facts(around))]
 
 
 def rule(row: Row) -> Rule:

@@ -12,7 +12,7 @@ from schemas.examples import good
 from schemas.failpoints import FailPoint
 from schemas.headers import for_event
 from schemas.registry import RegistryAway
-from schemas.sealing import Root
+from schemas.sealing import KeyServiceAway, Root
 from sinks import parking, requests
 from sinks.database import for_tenants
 from sinks.requests import Chosen
@@ -168,7 +168,9 @@ def test_a_retry_that_cannot_be_executed_is_ended_with_what_happened(store, make
     assert counts(store) == {"applied": 1, "dead": 1, "parked": 1}
 
 
-@pytest.mark.parametrize("error", [RegistryAway("away"), FailPoint("armed")])
+@pytest.mark.parametrize(
+    "error", [RegistryAway("away"), KeyServiceAway("away"), FailPoint("armed")]
+)
 def test_what_only_passes_ends_no_request(store, make, monkeypatch, error):
     def away(*_, **__):
         raise error

@@ -203,6 +203,19 @@ def test_a_fillers_number_of_several_orders_names_none_of_them():
     ]  # fmt: skip
 
 
+def test_v13_a_fillers_number_of_another_patients_order_is_not_this_one():
+    """Or what is judged would depend on who is judged beside."""
+    theirs = [
+        told.order("f", patient="q", starts="10:00"), told.evidence(patient="q", order="f"),
+    ]  # fmt: skip
+    ours = told.order(filler="f", starts="11:00")
+    assert judged(asking(), *theirs) == [("verified", "evidence")]
+    assert judged(asking(), *theirs, ours) == [
+        ("verified", "evidence"), ("pending", "no_evidence_yet"),
+    ]  # fmt: skip
+    assert len(judged(asking(), *theirs, ours, told.merged("q", "p"))) == 1
+
+
 def test_v7_an_order_is_of_who_the_patient_is_now():
     facts = [asking(), told.order(patient="q", starts="10:00"), told.evidence(order="o")]
     assert judged(*facts)[0][0] == "pending"
@@ -264,6 +277,20 @@ def test_an_order_becomes_a_task_that_its_result_verifies_and_its_cancellation_v
     line.tell(told.order("o", "cancelled", reported="09:10"))
     assert line.asked() == [("void", "order_cancelled"), ("verified", "evidence")]
     assert line.store.rows("SELECT FROM verification_due") == []
+
+
+@pytest.mark.stack
+def test_v7_an_order_is_of_who_its_visit_is_now(line):
+    """Whoever of those it was told of is judged again."""
+    line.tell(
+        asking(), told.order(filler="f", starts="10:00"),
+        told.order("f", "cancelled", reported="09:10", patient="q", visit="v", code=None),
+    )  # fmt: skip
+    assert line.asked() == [("pending", "no_evidence_yet")]
+    line.tell(told.moved("v", "p", "q"))
+    assert line.asked() == [("void", "order_cancelled")]
+    line.tell(asking(version=2, window_after_s=900))
+    assert line.asked() == [("void", "order_cancelled")]
 
 
 @pytest.mark.stack
