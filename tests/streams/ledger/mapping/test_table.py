@@ -12,12 +12,12 @@ from streams.ledger.mapping.table import CANCELS, IGNORED, RULES
 
 REPOSITORY = Path(__file__).parents[4]
 CONTRACTS = REPOSITORY / "schemas/avro/events"
-IDENTITY = "patient_id"  # the ledger resolves it
+IDENTITY, TOKENS = "patient_id", "tokens"  # the ledger resolves the one and makes the others
 
 
 def fields(event_type):
     contract = json.loads((CONTRACTS / f"{event_type}.avsc").read_text(encoding="utf-8"))
-    return {field["name"] for field in contract["fields"]} - {IDENTITY}
+    return {field["name"] for field in contract["fields"]} - {IDENTITY, TOKENS}
 
 
 def test_the_page_is_the_table():
@@ -67,7 +67,7 @@ def test_drafts_hold_what_their_contracts_take(whole, mapped, rule):
     body = whole(rule.trigger, pv1={2: "I", 3: "W1", 7: "D3", 19: "V5^^^NORTH"}, evn={3: "2027"})
     for draft in mapped(body).parts[0].drafts:
         contract = json.loads((CONTRACTS / f"{draft.event_type}.avsc").read_text("utf-8"))
-        data = {IDENTITY: some, "into_admission_id": some, **dict(draft.data)}
+        data = {IDENTITY: some, TOKENS: [], "into_admission_id": some, **dict(draft.data)}
         data["into_admission_id"] = data["into_admission_id"] or some
         named = {field["name"] for field in contract["fields"]}
         sent = {name: value for name, value in data.items() if name in named}
