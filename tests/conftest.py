@@ -19,6 +19,9 @@ from ops.stack import ports, registry
 from ops.stack import stack as embedded
 from ops.stack.kafka import admin as broker_admin
 from ops.stack.kafka import ready as broker_ready
+from tests import canaries
+
+pytest_plugins = ("tests.canaries",)
 
 REPOSITORY = Path(__file__).parent.parent
 PARTITIONS = "4"
@@ -110,6 +113,7 @@ def home(**environ: str) -> Iterator[Settings]:
     )
     try:
         yield settings
+        canaries.search_home(settings)
     finally:
         embedded.wipe(settings)
         shutil.rmtree(folder, ignore_errors=True)
@@ -201,6 +205,7 @@ def fresh_database(stack: Stack) -> Iterator[Database]:
         yield Database(
             name=name, host=stack.postgres_host, port=stack.postgres_port, url=stack.url(name)
         )
+        canaries.search_database(stack.url(name))
     finally:
         with psycopg.connect(stack.url(), autocommit=True, connect_timeout=10) as connection:
             drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))

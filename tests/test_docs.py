@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, Uuid
 
@@ -39,10 +40,19 @@ def test_every_link_between_documents_leads_somewhere():
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-def test_every_test_that_the_architecture_names_is_there():
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "ARCHITECTURE.md").read_text("utf-8")))
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/security.md"])
+def test_every_test_that_a_document_names_is_there(document: str):
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / document).read_text("utf-8")))
     there = set()
     for path in (ROOT / "tests").rglob("test_*.py"):
         there |= set(re.findall(r"def (test_\w+)\(", path.read_text("utf-8")))
     assert named
     assert named <= there, named - there
+
+
+def test_every_danger_of_the_threat_model_says_what_stops_it_and_what_shows_that():
+    text = (ROOT / "docs/security.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| (?!tries )\w", line)]
+    assert len(rows) > 40
+    shown = re.compile("`test_|installer")
+    assert [row for row in rows if row.count("|") != 4 or not shown.search(row)] == []

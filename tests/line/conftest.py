@@ -15,6 +15,7 @@ import pytest
 from ops import line as whole
 from ops.lag import Gauge
 from ops.settings import Settings
+from tests import canaries
 from tests.conftest import home
 
 QUIET_SECONDS = 60.0  # at most, until everything sent has arrived
@@ -38,6 +39,7 @@ class Line:
             text=True,
             timeout=180,
         )
+        canaries.hear_command(arguments, done.stdout, done.stderr)
         assert not check or done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
         return done

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from ops.simulator import people
 from schemas.clock import micros
 from schemas.identity import Identifier
 from streams.ledger.mapping.facts import Claim, Draft, Facts, Part, StreamName
@@ -11,7 +12,7 @@ from streams.ledger.mapping.times import Moment
 
 DAY = datetime(2026, 3, 2, tzinfo=UTC)
 AUTHORITY = "ZONE"
-PEOPLE = [f"P{number:02}" for number in range(64)]
+PEOPLE = [people.mrn(number) for number in range(64)]  # nothing but ciphertext may show them
 TEMPERATURE = "8310-5^Reading^LN"
 DRUG = "0093-0058-01^Drug^NDC"
 VACCINE = "115^Tdap^CVX"
