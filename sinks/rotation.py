@@ -22,7 +22,7 @@ from sinks.keyring import KEY_BYTES
 from sinks.tenancy import Wrapped
 
 BATCH = 1_000  # keys wrapped anew in one transaction: some tens of milliseconds under lock
-LETTERS = 200  # dead letters sealed anew in one transaction; each may hold a record of 8 MiB
+LETTERS = 20  # dead letters sealed anew in one transaction; each may hold a record of 8 MiB
 COUNTED_MAX = sealing.SEALS_MAX // 2  # an intake without its database counts what it seals later
 
 Progress: TypeAlias = Callable[[int, int], None]
