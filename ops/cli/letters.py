@@ -105,7 +105,8 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--projection",
             type=click.Choice(PROJECTIONS_NAMED),
-            help="Those of one projection.",
+            metavar="NAME",
+            help="Those of one projection, such as patients.",
         ),
         click.option("--tenant", "called", help="One tenant's only."),
         click.option("--reason", required=True, help="Why; it is kept. Nothing of a patient."),
