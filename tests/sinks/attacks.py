@@ -18,7 +18,10 @@ UUIDS = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 DENIED, COPY_REFUSED = "42501", "0A000"
 CALLS_MAX = 400  # of one function, with other arguments each
 # No row of theirs is anybody's: positions of partitions, and the database's revision.
-NOBODYS = {"subscriptions", "partitions", "alembic_version"}
+NOBODYS = {
+    "subscriptions", "partitions", "alembic_version",
+    "deleted_tenants", "deleted_positions",  # of tenants that are no more; nothing for apps
+}  # fmt: skip
 # Unique without a tenant and without an id that can't be guessed, so that who may insert can tell
 # what is taken; each with the reason why that tells nothing of a tenant.
 TELLING = {
@@ -27,6 +30,8 @@ TELLING = {
     "idx_command_results_partition": "offsets of a topic, of all tenants together",
     "uq_dead_letters_subscription_id_topic_partition_offset": "offsets of a topic",
     "pk_verification_results": "a partition's numbers, of all tenants together",
+    "pk_parked_records": "offsets of a topic",
+    "idx_intake_refusals_counted": "has the tenant, or counts a port's refusals where it is none's",
     "uq_tenants_subdomain": "a name of the public DNS",
 }
 # What a worker may call though it passes the policies: it serves all tenants, and needs the list.
@@ -193,8 +198,10 @@ class _Attack:
         theirs = self.prey.rows.get((name, THEIRS))
         if theirs is not None and self.inserted(relation, theirs) != DENIED:
             yield f"{name}: INSERT for another tenant"
-        moved, _ = self.tried(f"UPDATE \"{name}\" SET {tenant} = '{THEIRS}'")
-        if moved != DENIED and (self.attacker.sees or moved):
+        moved, what = self.tried(
+            f"UPDATE \"{name}\" SET {tenant} = '{THEIRS}' RETURNING '{THEIRS}'"
+        )
+        if self.shows(what) or moved not in ("", DENIED):
             yield f"{name}: UPDATE to another tenant"
         for verb in (f'UPDATE "{name}" SET {tenant} = {tenant}', f'DELETE FROM "{name}"'):
             _, text = self.tried(f'{verb} RETURNING to_jsonb("{name}")::text')
