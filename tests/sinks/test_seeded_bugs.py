@@ -247,11 +247,11 @@ def test_a_hole_that_is_ignored_and_not_counted_loses_a_record(store, monkeypatc
         apply(store, held, [record(0), record(1), *records(3, 5)])
     real = sink.sort
 
-    def sort(projection, held, fresh, position, condemned, stuck):
+    def sort(projection, held, fresh, position, condemned, **said):
         ahead = Position(
             next_offset=position.next_offset, last_position=fresh[0].event["partition_seq"] - 1
         )
-        return real(projection, held, fresh, ahead, condemned, stuck)
+        return real(projection, held, fresh, ahead, condemned, **said)
 
     monkeypatch.setattr(sink, "sort", sort)
     monkeypatch.setattr(sink, "unseen", lambda batch, _: batch)
