@@ -107,7 +107,8 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
     # Messages of the simulator tell of no evidence, and nobody asks for anything.
     unasked = (COMMANDS.name, COMMAND_RESULTS.name, VERIFICATIONS.name)
     silent: dict[str, list[Logged]] = {name: [] for name in unasked}
-    seen = Seen(tables=tables, topics={HL7V2.name: raw, **silent, **_published(tables)})
+    topics = {HL7V2.name: raw, **silent, **_published(tables)}
+    seen = Seen(tables=tables, topics=topics, people=keys.subjects)
     seen.tables["subscriptions"] = list(_subscriptions(seen, heads, ends, doubles, dead))
     seen.history = [dict(row) for row in seen.tables["subscriptions"]]
     return seen

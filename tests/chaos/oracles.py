@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -280,7 +280,10 @@ def verified(seen: Seen, _: Given) -> None:
 
 def same(seen: Seen, other: Seen, given: Given, *, name: str = "1 (undisturbed)") -> None:
     """Two lines hold the same rows, apart from when and in which company these came."""
-    ours, theirs = (model.content(each.tables, given.keys) for each in (seen, other))
+    ours, theirs = (
+        model.content(each.tables, replace(given.keys, subjects=each.people))
+        for each in (seen, other)
+    )
     for table in theirs:
         _equal(f"{name}: {table}", ours[table], theirs[table])
 

@@ -1,5 +1,6 @@
 """What a line holds, read whole: its tables, its topics, every move of its positions."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from confluent_kafka import Consumer, TopicPartition
+from psycopg import Connection
 
 from ops import access
 from schemas import headers
@@ -43,11 +45,21 @@ class Logged:
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """A line's rows by table, its records by topic, the moves of its positions in order."""
+    """A line's rows by table, its records by topic, the moves of its positions in order.
+
+    ``people`` are the keys of those whose texts it sealed: each line makes them by chance.
+    """
 
     tables: dict[str, list[Row]]
     topics: dict[str, list[Logged]]
     history: list[Row] = field(default_factory=list)
+    people: dict[UUID, Subject] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Seen":
+        """A copy to tear at; keys can't be copied, and needn't."""
+        copied = (copy.deepcopy(each, memo) for each in (self.tables, self.topics, self.history))
+        tables, topics, history = copied
+        return Seen(tables=tables, topics=topics, history=history, people=self.people)
 
 
 def see(line: Line) -> Seen:
@@ -58,13 +70,14 @@ def see(line: Line) -> Seen:
             for name in TABLES
         }
         history = connection.execute("SELECT * FROM chaos.history ORDER BY n").fetchall()
+        people = _keys(connection, line).subjects
     codec = Codec(access.schema_ids(line.settings))
     servers = access.bootstrap_servers(line.settings)
     topics = {
         topic.name: list(_records(servers, topic.name, line.settings.partitions, codec))
         for topic in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS)
     }
-    return Seen(tables=tables, topics=topics, history=history)
+    return Seen(tables=tables, topics=topics, history=history, people=people)
 
 
 def feed_and_keys(line: Line) -> tuple[Feed, Keys]:
@@ -76,14 +89,20 @@ def feed_and_keys(line: Line) -> tuple[Feed, Keys]:
         tenants = tenancy.tenants(connection)
         for_tenants(connection, tenants)
         (listened,) = tenancy.feeds(connection, tenants)
-        wrapped = tenancy.wrapped_keys(connection, tenants)
+        return listened.feed, _keys(connection, line)
+
+
+def _keys(connection: Connection[Row], line: Line) -> Keys:
+    """The keys of the line's one tenant and of its people; as a superuser, who sees all."""
+    with connection.transaction():
+        wrapped = tenancy.wrapped_keys(connection, tenancy.tenants(connection))
         people = connection.execute("SELECT * FROM subject_keys WHERE version = 1").fetchall()
-    keys = tenancy.unwrap(wrapped, access.root(line.settings))[listened.feed.tenant_id]
+    (keys,) = tenancy.unwrap(wrapped, access.root(line.settings)).values()
     for row in people:
         subject, wrapper = UUID(row["subject_id"]), keys.wrapper(row["tenant_key_version"])
         key = wrapper.unwrap(row["wrapped"], subject=subject, version=1)
         keys.subjects[subject] = Subject(keys={1: key})
-    return listened.feed, keys
+    return keys
 
 
 def _records(servers: str, topic: str, partitions: int, codec: Codec) -> Iterable[Logged]:
