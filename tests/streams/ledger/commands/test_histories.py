@@ -6,13 +6,14 @@ ones each time.
 """
 
 import os
+import secrets
 import uuid
 from collections import Counter, defaultdict
 from dataclasses import replace
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.stateful import (
@@ -48,10 +49,12 @@ SNAPSHOT_VERSIONS = 3
 POINTS = [f"ledger: {each}" for each in ("locked", "deciding", "decided", "written", "committed")]
 EXAMPLES = int(os.environ.get("HISTORIES", "0"))
 BOUNDED = settings(
-    max_examples=EXAMPLES or 25, stateful_step_count=20, derandomize=not EXAMPLES, database=None,
-    deadline=None, suppress_health_check=list(HealthCheck), print_blob=False,
+    max_examples=EXAMPLES or 25, stateful_step_count=20, database=None, deadline=None,
+    suppress_health_check=list(HealthCheck), print_blob=False,
 )  # fmt: skip
-QUICK = settings(BOUNDED, phases=[Phase.generate], max_examples=40, derandomize=True)
+QUICK = settings(BOUNDED, phases=[Phase.generate], max_examples=40)
+# What befalls a history hangs on who is first to a lock, so that no one seed is sure to see all.
+SEEDS = [secrets.randbits(64)] if EXAMPLES else range(8)
 RULES, STANDING = aggregates._rejected, aggregates._standing
 # Rules that refused (None: accepted), and what befell owners.
 ALL_SEEN = {
@@ -357,8 +360,16 @@ def histories(line, monkeypatch):
     world.looking.close()
 
 
+def play(histories, bounds, enough=lambda: False):
+    """One seed after another, until it is enough."""
+    for number in SEEDS:
+        run_state_machine_as_test(seed(number)(histories), settings=bounds)
+        if enough():
+            return
+
+
 def test_every_history_of_concurrent_clients_is_one_of_the_model(histories):
-    run_state_machine_as_test(histories, settings=BOUNDED)
+    play(histories, BOUNDED, lambda: histories.seen.keys() >= ALL_SEEN)
 
     assert histories.seen.keys() >= ALL_SEEN, "they were histories that try it"
 
@@ -400,4 +411,4 @@ class Hasty:
 def test_a_ledger_that_decides_otherwise_is_caught(histories, monkeypatch, module, name, bug):
     monkeypatch.setattr(module, name, bug())
     with pytest.raises((AssertionError, Refused, Flaky)):
-        run_state_machine_as_test(histories, settings=QUICK)
+        play(histories, QUICK)
