@@ -18,7 +18,7 @@ from ops.openapi import PREFIX
 from ops.opening import Opener
 from ops.posting import Posting
 from ops.settings import Settings
-from producers.connection import Limits
+from producers.limits import Limits
 from producers.publisher import KafkaPublisher
 from producers.server import Server
 from schemas.codec import Codec

@@ -18,7 +18,8 @@ from uuid import UUID
 from producers import answers, binding, intake
 from producers.answers import Trouble
 from producers.counters import Counters
-from producers.mllp import FRAME_BYTES_MAX, Decoder, Frame, Refusal, encode
+from producers.limits import Limits
+from producers.mllp import Decoder, Frame, Refusal, encode
 from producers.peek import Header, NoHeader, peek
 from producers.ports import (
     Feeds,
@@ -33,34 +34,13 @@ from schemas.codec import Codec
 from schemas.failpoints import hit
 from schemas.feeds import Feed
 from schemas.sealing import KeyMissing
-from schemas.topics import HL7V2, RECORD_BYTES_MAX
+from schemas.topics import HL7V2
 
 _LOG = logging.getLogger("wardtrail.mllp")
 ENTRY_BYTES = 1024  # what a message in flight costs beside its own bytes
 # A peer that vanished without a word is found after a minute and four probes.
 _KEEPALIVE = ((socket.SO_KEEPALIVE, 1),)
 _KEEPALIVE_TCP = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The server's bounds; each has a test at the bound."""
-
-    frame_bytes: int = FRAME_BYTES_MAX
-    connections: int = 1024  # a large hospital has some dozens of senders
-    idle_seconds: float = 300.0  # senders keep connections open between messages
-    frame_seconds: float = 30.0  # 5 MiB at 1.4 Mbit/s
-    write_seconds: float = 30.0  # who doesn't read answers for so long has gone
-    settle_seconds: float = 1.0  # a CR after its FS comes with it or not at all
-    connection_bytes: int = 8 * 1024 * 1024  # in flight; a frame of full size and the next
-    total_bytes: int = 64 * 1024 * 1024  # held for all connections, in flight and begun
-    # Whatever the large ones hold, a connection within this goes on: small messages get through.
-    small_bytes: int = 64 * 1024
-
-    def __post_init__(self) -> None:
-        room = RECORD_BYTES_MAX - 64 * 1024  # envelope, record and batch take a few hundred
-        if not 0 < self.frame_bytes <= room:
-            raise ValueError(f"a frame has 1 to {room} bytes, or its record is too large")
 
 
 class Shared(Protocol):

@@ -5,8 +5,9 @@ import itertools
 import secrets
 
 from producers import answers
-from producers.connection import Connection, Limits
+from producers.connection import Connection
 from producers.counters import Counters
+from producers.limits import Limits
 from producers.ports import Feeds, Publisher, Refusals
 from producers.quotas import Quotas
 from schemas.codec import Codec

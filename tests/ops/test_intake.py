@@ -6,7 +6,7 @@ import pytest
 
 from ops.counting import Counting
 from ops.feeds import LocalFeeds
-from producers.connection import Limits
+from producers.limits import Limits
 from producers.mllp import encode
 from producers.server import Server
 from schemas.codec import Codec, Ids

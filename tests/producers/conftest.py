@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from producers.answers import read
-from producers.connection import Limits
+from producers.limits import Limits
 from producers.mllp import Decoder, Frame
 from producers.peek import peek
 from producers.ports import KeysAway

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from producers.connection import ENTRY_BYTES, Limits
+from producers.connection import ENTRY_BYTES
+from producers.limits import Limits
 from producers.mllp import GARBAGE_BYTES_MAX, encode
 from producers.ports import NotDurable, RecordTooLarge
 from producers.server import Server
