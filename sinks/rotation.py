@@ -16,7 +16,7 @@ from psycopg import Connection
 from schemas import sealing
 from schemas.failpoints import hit
 from schemas.sealing import EnvelopeInvalid, Key, Keys, KeyService, Wrapper
-from sinks import subject_keys, tenancy
+from sinks import roots, subject_keys, tenancy
 from sinks.database import Database, Row, connect, for_tenants
 from sinks.keyring import KEY_BYTES
 from sinks.tenancy import Wrapped
@@ -75,7 +75,8 @@ def rotate(database: Database, service: KeyService, tenant_id: UUID, progress: P
         standing = status(connection, tenant_id)
     made = standing.waiting == 0
     version = renew(database, service, tenant_id) if made else standing.versions[0].version
-    keys = _keys(database, service, tenant_id)
+    with database.connection() as connection, connection.transaction():
+        keys = _keys(connection, service, tenant_id)
     total = sum(each.wraps for each in standing.versions)
     done = _rewrap(database, keys, total if made else standing.waiting, progress)
     return Rotated(version=version, made=made, rewrapped=done)
@@ -85,14 +86,14 @@ def renew(database: Database, service: KeyService, tenant_id: UUID) -> int:
     """Make a new version of a tenant's data key, unless another is faster; the newest.
 
     Only by the root key that opens the versions there are: another one's would be a key that
-    nobody opens, and every process would stop at it.
+    nobody opens, and every process would stop at it. Raises as :func:`sinks.roots.share`.
     """
-    version = max(_keys(database, service, tenant_id).data) + 1
-    wrapped = service.wrap(
-        secrets.token_bytes(KEY_BYTES), tenant=tenant_id, purpose="data", version=version
-    )
     with database.connection() as connection, connection.transaction():
-        for_tenants(connection, [tenant_id])
+        roots.share(connection)
+        version = max(_keys(connection, service, tenant_id).data) + 1
+        wrapped = service.wrap(
+            secrets.token_bytes(KEY_BYTES), tenant=tenant_id, purpose="data", version=version
+        )
         connection.execute(_RENEW, (tenant_id, version, wrapped))
         return _newest(connection, tenant_id)
 
@@ -136,12 +137,13 @@ def change_root(
 ) -> int:
     """Wrap every tenant's keys by another root key; how many were wrapped by the old one.
 
-    Again after it was broken off, it does what is left. What is open stays the same.
+    Again after it was broken off, it does what is left. What is open stays the same. Meanwhile
+    nobody makes a tenant's key; afterwards nobody does by the old root key.
     """
-    with database.connection() as connection, connection.transaction():
-        wrapped = tenancy.wrapped_keys(connection, tenancy.tenants(connection))
     changed = 0
-    with connect(migrate_url, name="keys") as migrating:
+    with connect(migrate_url, name="keys") as migrating, roots.alone(migrating):
+        with database.connection() as connection, connection.transaction():
+            wrapped = tenancy.wrapped_keys(connection, tenancy.tenants(connection))
         for done, each in enumerate(wrapped, start=1):
             becomes = _under(each, old, new)
             if becomes is not None:
@@ -219,9 +221,8 @@ def _rewrap(database: Database, keys: Keys, total: int, progress: Progress) -> i
         progress(done, max(done, total))
 
 
-def _keys(database: Database, service: KeyService, tenant_id: UUID) -> Keys:
-    with database.connection() as connection, connection.transaction():
-        wrapped = tenancy.wrapped_keys(connection, [tenant_id])
+def _keys(connection: Connection[Row], service: KeyService, tenant_id: UUID) -> Keys:
+    wrapped = tenancy.wrapped_keys(connection, [tenant_id])
     found = tenancy.unwrap(wrapped, service).get(tenant_id)
     if found is None:
         raise TenantWithoutKeys(f"the tenant has no keys: {tenant_id}")

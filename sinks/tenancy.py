@@ -13,7 +13,8 @@ from psycopg.sql import SQL, Identifier
 from schemas import identity
 from schemas.failpoints import hit
 from schemas.feeds import IN_FLIGHT_BYTES_MAX, Feed
-from schemas.sealing import Key, Keys, KeyService, Scope
+from schemas.sealing import EnvelopeInvalid, Key, Keys, KeyService, Scope
+from sinks import roots
 from sinks.database import Database, Row, for_tenants
 
 _JSON = frozenset(
@@ -26,6 +27,7 @@ SETTABLE = _JSON | {
     "zone", "charset", "authority", "is_active", "port", "emr_instance_id", "refusal_answer",
     "messages_per_second", "connections_max", "in_flight_bytes_max",
 }  # fmt: skip
+KEY_BYTES = 32  # of a tenant's keys, data and identity
 APP = "app"  # name and protocol of the feed by which a tenant's commands come
 
 
@@ -135,6 +137,11 @@ def unwrap(wrapped: Collection[Wrapped], root: KeyService) -> dict[UUID, Keys]:
         secret = root.unwrap(
             each.wrapped, tenant=each.tenant_id, purpose=each.purpose, version=each.version
         )
+        if len(secret) != KEY_BYTES:
+            raise EnvelopeInvalid(
+                f"what is wrapped as this tenant's {each.purpose} key is none, tenant: "
+                f"{each.tenant_id}"
+            )
         if each.purpose == "identity":
             identity[each.tenant_id] = secret
         else:
@@ -158,7 +165,7 @@ def create_tenant(
 ) -> None:
     """Create a tenant with its keys; does nothing if it is there.
 
-    Raises :class:`TenantDeleted`.
+    Raises :class:`TenantDeleted`, and as :func:`sinks.roots.agree`.
     """
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, [tenant_id])
@@ -168,14 +175,24 @@ def create_tenant(
             "INSERT INTO tenants (id, name, subdomain) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             (tenant_id, name, subdomain),
         )
-        for purpose, clear in (("data", secret.data), ("identity", secret.identity)):
-            wrapped = root.wrap(clear, tenant=tenant_id, purpose=purpose, version=1)
-            connection.execute(
-                "INSERT INTO tenant_keys (tenant_id, purpose, version, wrapped)"
-                " VALUES (%s, %s, 1, %s) ON CONFLICT DO NOTHING",
-                (tenant_id, purpose, wrapped),
-            )
+        if not wrapped_keys(connection, [tenant_id]):
+            _make_keys(connection, root, tenant_id, secret)
         _app_feed(connection, tenant_id)
+
+
+def _make_keys(
+    connection: Connection[Row], root: KeyService, tenant_id: UUID, secret: Secrets
+) -> None:
+    """Store a new tenant's keys, wrapped by the root key that wraps the others' too."""
+    roots.agree(connection, root)
+    for_tenants(connection, [tenant_id])
+    for purpose, clear in (("data", secret.data), ("identity", secret.identity)):
+        wrapped = root.wrap(clear, tenant=tenant_id, purpose=purpose, version=1)
+        connection.execute(
+            "INSERT INTO tenant_keys (tenant_id, purpose, version, wrapped)"
+            " VALUES (%s, %s, 1, %s) ON CONFLICT DO NOTHING",
+            (tenant_id, purpose, wrapped),
+        )
 
 
 def ensure_app_feeds(database: Database) -> None:

@@ -28,6 +28,7 @@ from sinks.queries import NotMigrated, TenantUnknown
 from sinks.questions import AnswerTooLong
 from sinks.rebuild import EventsUnknown, EventUnfit, Overtaken
 from sinks.relay import RowsMissing
+from sinks.roots import RootChanging, RootOther
 from sinks.rotation import TenantWithoutKeys
 from sinks.tenancy import FeedUnknown, TenantDeleted, ZoneUnknown
 from streams.log import BrokerAway, TopicMissing
@@ -55,6 +56,8 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (VaultInvalid, ""),
     (KeyServiceAway, "is it up and unsealed, and the token valid?"),
     (TenantWithoutKeys, "wardtrail migrate"),
+    (RootChanging, ""),
+    (RootOther, "is WARDTRAIL_ROOT_KEY_FILE, or WARDTRAIL_VAULT_KEY, the newest one?"),
     (EnvelopeInvalid, "is WARDTRAIL_ROOT_KEY_FILE the key that this database was made with?"),
     (KeyMissing, "the key was destroyed, or belongs to a newer version"),
     (FeedUnknown, "wardtrail feeds list"),
