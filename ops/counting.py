@@ -1,7 +1,8 @@
-"""Counts refused messages in memory, and writes the counts down now and then."""
+"""Counts refused messages in memory; now and then they become rows, which stay some months."""
 
 import logging
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ FLUSH_SECONDS = 5.0  # a kill loses at most so much of the counts, of messages n
 # Different counts at a time; what is more is counted without its sender, then not by feed.
 KINDS_MAX = 1_000
 SENDERS_MAX = 16  # of one feed and reason in an hour
+# As often some thousand rows go that are kept no longer: more than the bounds above let come.
+SWEEP_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ class Counting:
         self._senders: Counter[Kind] = Counter()  # different ones, by kind without sender
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="refusals", daemon=True)
+        self._swept_at: float | None = None
         self.unrecorded = 0
 
     def start(self) -> None:
@@ -70,6 +74,12 @@ class Counting:
                 self._counts.update(counts)
             raise
 
+    def sweep(self, now: float) -> None:
+        """Remove what is kept no longer, now and then; ``now`` is a clock that only rises."""
+        if self._swept_at is None or now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            feeds.forget_refusals(self._database, datetime.now(UTC))
+
     def _kind(self, whole: Kind) -> Kind | None:
         """As what this one is counted; None where there is no room even for that."""
         if whole in self._counts:
@@ -95,5 +105,6 @@ class Counting:
             stopping = self._stop.wait(FLUSH_SECONDS)
             try:
                 self.flush()
+                self.sweep(time.monotonic())
             except Exception as error:  # counted on; written when the database is back
                 logger.warning("refusals are not written yet: %s", type(error).__name__)

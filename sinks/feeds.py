@@ -11,8 +11,9 @@ from sinks import tenancy
 from sinks.database import Database, Row, for_tenants
 from sinks.tables.intake import EMR_SYSTEMS
 
-HOURS_SHOWN = 24
+HOURS_KEPT = 24 * 90  # of counts: as long as somebody may ask why a feed was quiet
 REFUSALS_MAX = 1_000  # rows of an answer
+SWEPT_ROWS = 5_000  # in one transaction: a fraction of a second
 
 
 class FeedThere(Exception):  # noqa: N818  named for what is wrong
@@ -132,6 +133,14 @@ def count_refusals(database: Database, counts: Mapping[Kind, int]) -> None:
         connection.cursor().executemany(_COUNT, rows)
 
 
+def forget_refusals(database: Database, now: datetime) -> int:
+    """Remove counts that are kept no longer, of all tenants; how many, ``SWEPT_ROWS`` at most."""
+    before = now - timedelta(hours=HOURS_KEPT)
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, tenancy.tenants(connection))
+        return connection.execute(_FORGET, (before, SWEPT_ROWS)).rowcount
+
+
 def refusals(connection: Connection[Row], tenant_id: UUID | None, hours: int) -> list[Counted]:
     """What was refused of a tenant's feeds in the last hours, the newest first.
 
@@ -156,6 +165,13 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (hour, port, tenant_id, feed_id, reason, sender_hmac) DO UPDATE SET
     refused = counted.refused + excluded.refused,
     last_at = greatest(counted.last_at, excluded.last_at)
+"""
+# Two who sweep at once don't wait for each other, nor for who counts.
+_FORGET = """
+DELETE FROM intake_refusals WHERE id IN (
+    SELECT id FROM intake_refusals WHERE hour < %s ORDER BY hour LIMIT %s
+    FOR UPDATE SKIP LOCKED
+)
 """
 _REFUSALS = """
 SELECT hour, intake_refusals.port, feeds.name AS feed, reason, sender_hmac, refused, last_at

@@ -28,6 +28,7 @@ def written(monkeypatch):
         batches.append({(kind.port, kind.sender_hmac): n for kind, n in counts.items()})
 
     monkeypatch.setattr(counting.feeds, "count_refusals", write)
+    monkeypatch.setattr(counting.feeds, "forget_refusals", lambda *_: 0)
     return batches
 
 
@@ -73,3 +74,14 @@ def test_what_was_counted_last_is_written_at_the_end(written):
     held.note(REFUSED)
     held.stop()
     assert written == [{OURS: 1}]
+
+
+def test_old_counts_are_removed_from_time_to_time(monkeypatch):
+    swept = []
+    monkeypatch.setattr(counting.feeds, "forget_refusals", lambda *asked: swept.append(asked) or 0)
+    held = Counting(None)
+    for now in (1_000.0, 1_000.0 + counting.SWEEP_SECONDS - 0.001):
+        held.sweep(now)
+        assert len(swept) == 1
+    held.sweep(1_000.0 + counting.SWEEP_SECONDS)
+    assert len(swept) == 2
