@@ -1,29 +1,30 @@
 """Feeds and keys for the intake: out of PostgreSQL, or as they were last known."""
 
-import json
 import logging
 import threading
-from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from time import monotonic, time
 from uuid import UUID
 
-from ops import access
+from ops import feed_copy
+from ops.feed_copy import Copy
 from producers.ports import KeysAway
 from schemas.feeds import Feed
-from schemas.sealing import Keys, KeyService
-from sinks import rotation, tenancy
+from schemas.sealing import EnvelopeInvalid, Keys, KeyService, KeyServiceAway
+from sinks import rotation, tenancy, tenant_keys
 from sinks.database import Database, DatabaseAway
+from sinks.roots import RootChanging
+from sinks.rotation import TenantWithoutKeys
 from sinks.subject_keys import BLOCK
-from sinks.tenancy import Listened, Standing, Wrapped
+from sinks.tenancy import Standing
+from sinks.tenant_keys import Opened
 
-_SETS = (
-    "processing_ids", "senders", "facilities", "receiving_applications", "receiving_facilities",
-    "certificates",
-)  # fmt: skip
 REFRESH_SECONDS = 2.0  # how soon a changed feed is seen by the intake
+ANEW_SECONDS = 60.0  # how soon a key that didn't open is tried again, as it stands
+# Why a key isn't made anew, of one tenant or for a while: no reason to know nothing anew.
+_NOT_NOW = (EnvelopeInvalid, KeyServiceAway, RootChanging, TenantWithoutKeys)
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +36,16 @@ class Known:
     ``by_port`` has the feeds of the default listener under None.
     """
 
-    by_port: Mapping[int | None, Sequence[Feed]]
-    keys: Mapping[UUID, Keys]
-    tenants: Mapping[UUID, Standing]
+    by_port: Mapping[int | None, Sequence[Feed]] = field(default_factory=dict)
+    opened: Opened = field(default_factory=Opened)
+    tenants: Mapping[UUID, Standing] = field(default_factory=dict)
 
 
 class LocalFeeds:
     """Answers out of memory; a thread reads the rows anew and keeps a copy in ``file``.
 
     The copy holds keys only as the root key wrapped them. While the database is away the
-    intake goes on with it.
+    intake goes on with it, while the key service is away with the keys that are open.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class LocalFeeds:
     ) -> None:
         self._database, self._root, self._file = database, root, file
         self._default_port = default_port
-        self._known = Known(by_port={}, keys={}, tenants={})
-        self._stored = ""
+        self._known = Known()
+        self._copy: Copy | None = None  # what is known comes from it
+        self._stored: Copy | None = None  # what stands in the file
+        self._tried_at = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="feeds", daemon=True)
 
@@ -94,118 +97,129 @@ class LocalFeeds:
 
     def keys(self, tenant_id: UUID) -> Keys:
         """The tenant's keys; raises :class:`~producers.ports.KeysAway`."""
-        keys = self._known.keys.get(tenant_id)
+        keys = self._known.opened.keys(tenant_id)
         if keys is None:
-            raise KeysAway("the tenant's keys are not known here yet")
+            raise KeysAway("the tenant's keys are not known here yet, or don't open")
         return keys
+
+    def takes(self, port: int) -> list[Feed]:
+        """The feeds by which messages of a port are taken now: active, with keys that are open."""
+        opened = self._known.opened
+        return [
+            each
+            for each in self.by_port(port)
+            if each.active and opened.keys(each.tenant_id) is not None
+        ]
+
+    def gauges(self) -> dict[str, int]:
+        """What an alarm may look at: tenants stopped by their keys, away or not, seconds."""
+        opened, copy = self._known.opened, self._copy
+        return {
+            "tenants_shut": len(opened.shut),
+            "key_service_away": int(opened.away is not None),
+            "age_seconds": 0 if copy is None else max(0, int(time() - copy.read_at)),
+        }
 
     def refresh(self) -> None:
         """Read the rows; remember them and store the copy if they changed."""
         self._count()
         with self._database.connection() as connection, connection.transaction():
             tenants = tenancy.tenants(connection)
-            listened = tenancy.feeds(connection, tenants)
-            wrapped = tenancy.wrapped_keys(connection, tenants)
-            standings = tenancy.standings(connection, tenants)
-        stored = _dumps(listened, wrapped, standings)
-        if stored != self._stored:
-            self._learn(listened, wrapped, standings)
-            access.write_private(self._file, stored)
-            self._stored = stored
+            copy = Copy(
+                read_at=time(),
+                listened=tenancy.feeds(connection, tenants),
+                wrapped=tenancy.wrapped_keys(connection, tenants),
+                standings=tenancy.standings(connection, tenants),
+            )
+        self._store(copy)  # before a key is opened: what was deleted is gone, whoever is away
+        self._learn(copy)
 
     def _count(self) -> None:
         """Count what the tenants' keys sealed here; one that sealed enough is made anew."""
-        for tenant, keys in self._known.keys.items():
-            if keys.uses.used == 0 or keys.uses.left > BLOCK // 2:
+        for tenant, tried in self._known.opened.tenants.items():
+            keys = tried.keys
+            if keys is None or keys.uses.used == 0 or keys.uses.left > BLOCK // 2:
                 continue
             version, seals = max(keys.data), BLOCK - min(keys.uses.left, 0)
             enough = rotation.count(self._database, tenant, version, seals)
             keys.uses.add(seals)
             if enough:
-                rotation.renew(self._database, self._root, tenant)
+                try:
+                    rotation.renew(self._database, self._root, tenant)
+                except _NOT_NOW as trouble:
+                    # Counted again in a block's time; the bound leaves room for years of it.
+                    logger.error("a tenant's key isn't made anew yet: %s", trouble)
+
+    def _store(self, copy: Copy) -> None:
+        """Keep the file true, and young enough to be used; a full disk ends nothing."""
+        was = self._stored
+        young = was is not None and copy.read_at - was.read_at < feed_copy.WRITTEN_SECONDS
+        if was is not None and young and replace(copy, read_at=was.read_at) == was:
+            return
+        try:
+            feed_copy.store(self._file, copy)
+        except OSError as error:
+            logger.error("the local copy of feeds is not written: %s", error.strerror)
+            return
+        self._stored = copy
 
     def _restore(self) -> None:
-        try:
-            copy = _loads(self._file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        copy = feed_copy.load(self._file, time())
+        if copy is None:
             logger.warning("no feeds known yet: the database is away, and there is no copy")
             return
         logger.warning("feeds as last known: the database is away")
-        self._learn(*copy)
+        self._learn(copy)
 
-    def _learn(
-        self,
-        listened: Sequence[Listened],
-        wrapped: Sequence[Wrapped],
-        standings: Sequence[Standing],
-    ) -> None:
+    def _learn(self, copy: Copy) -> None:
+        """Know what the copy says; a key that doesn't open stops its tenant alone."""
         by_port: dict[int | None, list[Feed]] = {}
-        for each in listened:
+        for each in copy.listened:
             by_port.setdefault(each.port, []).append(each.feed)
+        before, now = self._known.opened, monotonic()
+        anew = now - self._tried_at >= ANEW_SECONDS
+        if anew:
+            self._tried_at = now
+        opened = tenant_keys.opened(copy.wrapped, self._root, before, anew=anew)
+        self._copy = copy
         self._known = Known(
-            by_port=by_port,
-            keys=tenancy.unwrap(wrapped, self._root),
-            tenants={each.tenant_id: each for each in standings},
-        )
+            by_port=by_port, opened=opened,
+            tenants={each.tenant_id: each for each in copy.standings},
+        )  # fmt: skip
+        _tell(before, opened)
 
     def _follow(self) -> None:
         while not self._stop.wait(REFRESH_SECONDS):
-            try:
-                self.refresh()
-            except DatabaseAway:
-                logger.info("feeds as last known: the database is away")
-            except Exception as error:  # the intake goes on with what it knows
-                logger.error("feeds as last known: %s", type(error).__name__)
+            for attempt in (self.refresh, self._go_on):
+                try:
+                    attempt()
+                    break
+                except DatabaseAway:
+                    logger.info("feeds as last known: the database is away")
+                except Exception as error:  # the intake goes on with what it knows
+                    logger.error("feeds as last known: %s", type(error).__name__)
+
+    def _go_on(self) -> None:
+        """With what was last known, as long as it is good; keys may open by now."""
+        copy = self._copy
+        if copy is None:
+            return
+        if copy.good(time()):
+            self._learn(copy)
+            return
+        logger.error("feeds as last known are too old: nothing is taken until they are read anew")
+        self._copy, self._known = None, Known()
+        self._file.unlink(missing_ok=True)
 
 
-def _dumps(
-    listened: Sequence[Listened], wrapped: Sequence[Wrapped], standings: Sequence[Standing]
-) -> str:
-    def plain(value: Any) -> Any:  # noqa: ANN401  any field's value
-        if isinstance(value, bytes):
-            return b64encode(value).decode()
-        return sorted(value) if isinstance(value, frozenset) else str(value)
-
-    return json.dumps(
-        {
-            "feeds": [{**asdict(each.feed), "port": each.port} for each in listened],
-            "keys": [asdict(each) for each in wrapped],
-            "tenants": [asdict(each) for each in standings],
-        },
-        default=plain,
-        sort_keys=True,
-    )
-
-
-def _loads(stored: str) -> tuple[list[Listened], list[Wrapped], list[Standing]]:
-    loaded = json.loads(stored)
-    listened = [_listened(each) for each in loaded["feeds"]]
-    wrapped = [
-        Wrapped(
-            tenant_id=UUID(each["tenant_id"]), purpose=each["purpose"],
-            version=each["version"], wrapped=b64decode(each["wrapped"]),
-        )
-        for each in loaded["keys"]
-    ]  # fmt: skip
-    standings = [
-        Standing(**{**each, "tenant_id": UUID(each["tenant_id"])})
-        for each in loaded.get("tenants", ())  # a copy of an older release has none
-    ]
-    return listened, wrapped, standings
-
-
-def _listened(stored: dict[str, Any]) -> Listened:
-    port = stored.pop("port")
-    instance = stored.get("emr_instance_id")
-    feed = Feed(
-        **{
-            **stored,
-            "feed_id": UUID(stored["feed_id"]),
-            "tenant_id": UUID(stored["tenant_id"]),
-            "zone": tenancy.zone(stored["zone"]),
-            "identifier_types": tuple(stored["identifier_types"]),
-            "emr_instance_id": instance and UUID(instance),
-            **{name: frozenset(stored[name]) for name in _SETS if name in stored},
-        }
-    )
-    return Listened(feed=feed, port=port)
+def _tell(before: Opened, opened: Opened) -> None:
+    """Say once what has begun or ended."""
+    for tenant, why in opened.shut.items():
+        if tenant not in before.shut:
+            logger.error("nothing is taken for a tenant: %s", why)
+    for tenant in before.shut.keys() - opened.shut.keys():
+        logger.warning("a tenant's keys stop it no longer: %s", tenant)
+    if opened.away is not None and before.away is None:
+        logger.error("keys at hand serve on, others are waited for: %s", opened.away)
+    if opened.away is None and before.away is not None:
+        logger.warning("the key service answers again")

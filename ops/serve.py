@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
-from ops import access, deploy, keys, logs, refusals
+from ops import access, deploy, feed_copy, keys, logs, refusals
 from ops.api import CONNECTIONS, READ_SECONDS, Api
 from ops.commands import LOOKUPS_MAX, Commands
 from ops.counting import Counting
@@ -71,7 +71,7 @@ class Health:
 
     async def ready(self, _: web.Request) -> web.Response:
         """The intake takes messages: it listens, and knows whose they are."""
-        takes = [each for each in self.feeds.by_port(self.mllp_port) if each.active]
+        takes = self.feeds.takes(self.mllp_port)
         ready = self.server.accepting and bool(takes)
         named = ", ".join(each.name for each in takes[:NAMED_MAX]) or None
         status = {"status": "ready" if ready else "not ready", "feed": named}
@@ -82,6 +82,7 @@ class Health:
         counters = {
             "intake": self.server.counters.snapshot(),
             "publisher": asdict(self.publisher.counters),
+            "feeds": self.feeds.gauges(),
         }
         lines = [line for name, values in counters.items() for line in _lines(name, values)]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
@@ -105,7 +106,7 @@ def run(settings: Settings) -> int:
     feeds = LocalFeeds(
         database,
         service,
-        settings.home / "feeds.json",
+        settings.home / feed_copy.NAME,
         default_port=settings.mllp_port,
     )
     refused = Counting(database)

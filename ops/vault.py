@@ -111,7 +111,7 @@ class Vault:
             raise KeyServiceAway(f"Vault {_MEANS.get(status, 'refuses')}, status: {status}")
         try:
             said = json.loads(body)["data"][wanted]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise KeyServiceAway("Vault's answer can't be read") from None
         if not isinstance(said, str):
             raise KeyServiceAway("Vault's answer can't be read")

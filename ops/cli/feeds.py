@@ -15,10 +15,12 @@ from ops.cli import shown, visits
 from ops.settings import Settings
 from producers import intake
 from schemas.feeds import Feed
+from schemas.sealing import KeyServiceAway
 from sinks import feeds as bound
 from sinks import queries, tenancy
 from sinks.database import Database
 from sinks.feeds import Instance
+from sinks.queries import Snapshot, Tenant
 from sinks.tables.intake import EMR_SYSTEMS
 from streams.ledger.mapping import charsets
 from streams.ledger.mapping.facts import Unmappable
@@ -47,7 +49,11 @@ def list_(called: str, as_json: bool) -> None:
         tenant = queries.tenant(snapshot, called)
         listened = tenancy.feeds(snapshot, [tenant.tenant_id])
         instances = bound.instances(snapshot, tenant.tenant_id)
-    rows = [{**_row(each.feed, instances), "port": each.port} for each in listened]
+        shut = _shut(settings, snapshot, tenant)
+    rows = [
+        {**_row(each.feed, instances), "port": each.port, "keys_open": shut is None}
+        for each in listened
+    ]
     if as_json:
         shown.json(rows)
         return
@@ -69,9 +75,27 @@ def list_(called: str, as_json: bool) -> None:
             str(row["port"] or settings.mllp_port or "default"),
             shown.plain(row["emr"] or shown.NONE),
             _quotas(row),
-            "no: its tenant is suspended" if row["suspended"] else "yes" if row["active"] else "no",
+            _active(row),
         )
     shown.out().print(table)
+    if shut is not None:
+        shown.err().print(f"nothing is taken: {shut}", markup=False)
+
+
+def _shut(settings: Settings, snapshot: Snapshot, tenant: Tenant) -> str | None:
+    """Why the tenant's keys stop its feeds; None also where that can't be told here."""
+    try:
+        return visits.shut(settings, snapshot, tenant)
+    except (KeyServiceAway, access.NotConfigured):
+        return None
+
+
+def _active(row: Mapping[str, Any]) -> str:
+    if row["suspended"]:
+        return "no: its tenant is suspended"
+    if not row["keys_open"]:
+        return "no: its tenant's keys don't open"
+    return "yes" if row["active"] else "no"
 
 
 def _bound(command: _Command) -> _Command:
@@ -141,7 +165,7 @@ def resume(name: str, called: str) -> None:
 
 @feeds.command()
 @visits.tenant_option
-@click.option("--hours", type=click.IntRange(1, 8_760), default=24, show_default=True)
+@click.option("--hours", type=click.IntRange(1, bound.HOURS_KEPT), default=24, show_default=True)
 @click.option("--unclaimed", is_flag=True, help="What fitted no tenant of a port of several.")
 @click.option("--said", help="APPLICATION|FACILITY: show what was refused of this sender only.")
 @click.option("--json", "as_json", is_flag=True, help="Data for programs.")

@@ -14,10 +14,10 @@ from rich.table import Table
 from ops import access
 from ops.cli import shown, visits
 from ops.settings import Settings
-from schemas.sealing import SEALS_MAX, KeyService
+from schemas.sealing import SEALS_MAX, KeyService, KeyServiceAway
 from sinks import queries, rotation
 from sinks.database import Database
-from sinks.queries import Tenant
+from sinks.queries import Snapshot, Tenant
 from sinks.rotation import Status
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Data for programs.")
@@ -33,14 +33,20 @@ def keys() -> None:
 @visits.tenant_option
 @_JSON
 def status_(called: str, as_json: bool) -> None:
-    """Show a tenant's keys: versions, what each wraps, what was sealed, who was erased."""
+    """Show a tenant's keys: versions, what each wraps and sealed, who was erased.
+
+    Also whether the root key that is set here opens them.
+    """
     settings = Settings.load()
     with _database(settings) as database, database.connection() as connection:
         tenant = _tenant(settings, called)
         with connection.transaction():
             found = rotation.status(connection, tenant.tenant_id)
+        with visits.reading(settings, tenant) as snapshot:
+            opens, why = _opens(settings, snapshot, tenant)
     if as_json:
-        shown.json({"tenant": tenant.tenant_id, **asdict(found), "seals_max": SEALS_MAX})
+        data = {"tenant": tenant.tenant_id, **asdict(found), "seals_max": SEALS_MAX}
+        shown.json({**data, "opens": opens, "why": why})
         return
     table = Table(box=None, pad_edge=False)
     for column in ("version", "made at", "seals counted", "people's keys wrapped"):
@@ -50,6 +56,9 @@ def status_(called: str, as_json: bool) -> None:
         table.add_row(str(each.version), at, f"{each.sealed:,}", f"{each.wraps:,}")
     shown.out().print(table)
     click.echo(_summary(found))
+    if opens is not True:
+        said = "don't open, nothing is taken for the tenant" if opens is False else "can't be told"
+        shown.err().print(f"its keys {said}: {why}", markup=False)
 
 
 @keys.command()
@@ -107,6 +116,17 @@ def _service(settings: Settings, named: str) -> KeyService:
     if kind == "vault" and value:
         return access.vault(settings, value)
     raise click.UsageError(f"a root key is named by {_KINDS}")
+
+
+def _opens(
+    settings: Settings, snapshot: Snapshot, tenant: Tenant
+) -> tuple[bool | None, str | None]:
+    """Whether the root key opens the tenant's keys, and why not; None where nobody answers."""
+    try:
+        why = visits.shut(settings, snapshot, tenant)
+    except (KeyServiceAway, access.NotConfigured) as away:
+        return None, str(away)
+    return why is None, why
 
 
 def _summary(found: Status) -> str:

@@ -14,7 +14,7 @@ from ops.deploy import DEMO
 from ops.settings import Settings
 from schemas import identity
 from schemas.identity import Identifier
-from schemas.sealing import Keys
+from schemas.sealing import EnvelopeInvalid, Keys
 from sinks import queries, tenancy
 from sinks.database import Database
 from sinks.keyring import Keyring
@@ -27,6 +27,9 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 tenant_option = click.option(
     "--tenant", "called", default=DEMO, show_default=True, help="A tenant's subdomain, name or id."
+)
+reason_option = click.option(
+    "--reason", "why", help="Why a patient's data is opened; it is kept. Nothing of a patient."
 )
 
 
@@ -161,6 +164,16 @@ def keys(settings: Settings, connection: Snapshot, tenant: Tenant) -> Keys:
     if held is None:
         raise Failed(f"the tenant has no keys: {tenant.name}", "wardtrail migrate")
     return held
+
+
+def shut(settings: Settings, connection: Snapshot, tenant: Tenant) -> str | None:
+    """Why the root key that is set here doesn't open the tenant's keys; None where it does."""
+    wrapped = tenancy.wrapped_keys(connection, [tenant.tenant_id])
+    try:
+        tenancy.unwrap(wrapped, access.root(settings))
+    except EnvelopeInvalid as invalid:
+        return str(invalid)
+    return None
 
 
 @contextmanager

@@ -4,13 +4,14 @@ import threading
 
 import pytest
 
+from ops import feed_copy
 from ops import feeds as local
 from ops.access import write_private
 from ops.feeds import LocalFeeds
 from producers.ports import KeysAway
-from schemas.sealing import Root
+from schemas.sealing import KeyServiceAway, Root
 from sinks import feeds as bound
-from sinks import lifecycle, tenancy
+from sinks import lifecycle, rotation, tenancy
 from sinks.database import DatabaseAway
 from tests.sinks.provisioned import store
 
@@ -136,6 +137,233 @@ def test_what_nobody_foresaw_does_not_end_the_refreshing(made, monkeypatch):
         assert named(made, PORT) == ["adt"]
     finally:
         made.stop()
+
+
+class Service:
+    """A root key behind a service that may be away."""
+
+    def __init__(self):
+        self.away = False
+
+    def unwrap(self, wrapped, **named):
+        if self.away:
+            raise KeyServiceAway("Vault doesn't answer: TimeoutError")
+        return ROOT.unwrap(wrapped, **named)
+
+
+def service_of(made):
+    made._root = Service()
+    return made._root
+
+
+def other(database, number=0x7F, name="south"):
+    """A second tenant with a feed; its id."""
+    tenant = local.UUID(int=number)
+    tenancy.create_tenant(
+        database, ROOT, tenant_id=tenant, name=name, subdomain=name,
+        secret=tenancy.Secrets(bytes(range(1, 33)), bytes(32)),
+    )  # fmt: skip
+    tenancy.create_feed(database, tenant, name, feed_id=local.UUID(int=number), settings={})
+    return tenant
+
+
+def test_it_starts_while_the_key_service_is_away_and_takes_when_that_answers(
+    made, database, caplog, monkeypatch
+):
+    monkeypatch.setattr(local, "REFRESH_SECONDS", 60.0)
+    service = service_of(made)
+    service.away = True
+    made.start()
+    try:
+        assert (named(made, PORT), made.takes(PORT)) == (["adt"], [])
+        with pytest.raises(KeysAway):
+            made.keys(TENANT)
+        assert made.gauges() == {"tenants_shut": 0, "key_service_away": 1, "age_seconds": 0}
+        made.refresh()
+        said = "others are waited for: Vault doesn't answer: TimeoutError"
+        assert caplog.text.count(said) == 1, "in one line, once"
+        service.away = False
+        made.refresh()
+        assert [each.name for each in made.takes(PORT)] == ["adt"]
+        assert made.keys(TENANT).tenant_id == TENANT
+        assert "the key service answers again" in caplog.text
+    finally:
+        made.stop()
+
+
+def test_while_the_key_service_is_away_open_keys_serve_and_everything_else_is_seen(made, database):
+    service = service_of(made)
+    made.refresh()
+    service.away = True
+    south = other(database)
+    tenancy.set_feed(database, TENANT, "adt", {"senders": ["LAB"]})
+    made.refresh()
+    assert made.by_port(PORT)[0].senders == {"LAB"}
+    assert made.keys(TENANT).tenant_id == TENANT
+    with pytest.raises(KeysAway):
+        made.keys(south)
+
+
+def test_keys_open_from_the_copy_when_only_the_database_is_away_still(made, tmp_path, monkeypatch):
+    made.refresh()
+    service = service_of(made)
+    service.away = True
+    monkeypatch.setattr(LocalFeeds, "refresh", away)
+    monkeypatch.setattr(local, "REFRESH_SECONDS", 60.0)
+    again = LocalFeeds(None, service, tmp_path / "feeds.json", default_port=PORT)
+    again.start()
+    try:
+        assert (named(again, PORT), again.takes(PORT)) == (["adt"], [])
+        service.away = False
+        again._go_on()
+        assert [each.name for each in again.takes(PORT)] == ["adt"]
+    finally:
+        again.stop()
+
+
+def test_a_tenants_key_that_does_not_open_stops_that_tenant_and_no_other(
+    made, database, store, caplog
+):
+    south = other(database)
+    made.refresh()
+    store.run("UPDATE tenant_keys SET wrapped = 'x' WHERE tenant_id = %s", south)
+    tenancy.set_feed(database, TENANT, "adt", {"senders": ["LAB"]})
+    made.refresh()
+    made.refresh()
+    assert [(each.name, each.senders) for each in made.takes(PORT)] == [("adt", {"LAB"})]
+    with pytest.raises(KeysAway):
+        made.keys(south)
+    assert made.gauges()["tenants_shut"] == 1
+    assert caplog.text.count("nothing is taken for a tenant") == 1
+    assert str(south) in caplog.text
+    store.run("DELETE FROM tenant_keys WHERE tenant_id = %s", south)
+    made.refresh()
+    assert made.gauges()["tenants_shut"] == 0
+
+
+def test_what_does_not_open_is_tried_again_after_a_minute_though_it_is_as_it_was(made, monkeypatch):
+    class Wrong(Service):
+        wrong = True
+
+        def unwrap(self, wrapped, **named):
+            return Root(bytes([1]) * 32 if self.wrong else ROOT.secret).unwrap(wrapped, **named)
+
+    made._root = Wrong()
+    now = [1_000.0]
+    monkeypatch.setattr(local, "monotonic", lambda: now[0])
+    made.refresh()
+    Wrong.wrong = False
+    now[0] += local.ANEW_SECONDS - 0.001
+    made.refresh()
+    assert made.gauges()["tenants_shut"] == 1
+    now[0] += 0.001
+    made.refresh()
+    assert made.keys(TENANT).tenant_id == TENANT
+
+
+def test_a_tenants_key_that_can_not_be_made_anew_stops_no_refresh(made, database, store, caplog):
+    made.refresh()
+    store.run("UPDATE tenant_keys SET sealed = %s", rotation.COUNTED_MAX)
+    made.keys(TENANT).uses.count()
+    made._root = Root(bytes([1]) * 32)
+    tenancy.set_feed(database, TENANT, "adt", {"senders": ["LAB"]})
+    made.refresh()
+    assert made.by_port(PORT)[0].senders == {"LAB"}
+    assert "isn't made anew yet" in caplog.text
+
+
+def in_file(tmp_path):
+    return feed_copy._loads((tmp_path / "feeds.json").read_text())
+
+
+def test_a_deleted_tenant_is_gone_from_the_copy_though_the_key_service_is_away(
+    made, database, store, tmp_path
+):
+    south = other(database)
+    made.refresh()
+    assert {each.tenant_id for each in in_file(tmp_path).wrapped} == {TENANT, south}
+    lifecycle.suspend(database, south)
+    lifecycle.delete(store.migrate, south, "south")
+    started = LocalFeeds(database, Service(), tmp_path / "feeds.json", default_port=PORT)
+    started._root.away = True
+    started.refresh()
+    assert {each.tenant_id for each in in_file(tmp_path).wrapped} == {TENANT}
+    assert {each.tenant_id for each in in_file(tmp_path).standings} == {TENANT}
+
+
+def test_the_copy_is_written_anew_before_it_gets_too_old(made, tmp_path, monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr(local, "time", lambda: now[0])
+    made.refresh()
+    for later, written in ((feed_copy.WRITTEN_SECONDS - 1, 0.0), (1.0, 600.0)):
+        now[0] += later
+        made.refresh()
+        assert in_file(tmp_path).read_at == 1_000_000.0 + written
+
+
+@pytest.mark.parametrize("aside", [1, -1])
+def test_a_copy_is_used_as_long_as_it_is_good_and_then_removed(
+    made, tmp_path, monkeypatch, caplog, aside
+):
+    made.refresh()
+    read_at = in_file(tmp_path).read_at
+    now = [read_at + aside * feed_copy.GOOD_SECONDS]
+    monkeypatch.setattr(local, "time", lambda: now[0])
+    again = LocalFeeds(None, ROOT, tmp_path / "feeds.json", default_port=PORT)
+    again._restore()
+    assert named(again, PORT) == ["adt"]
+    again._go_on()
+    assert named(again, PORT) == ["adt"]
+    now[0] += aside
+    again._go_on()
+    assert (again.by_port(PORT), again.informed) == ((), False)
+    assert "too old: nothing is taken" in caplog.text
+    assert not (tmp_path / "feeds.json").exists()
+    with pytest.raises(KeysAway):
+        again.keys(TENANT)
+
+
+def test_a_copy_that_is_too_old_at_the_start_is_removed_and_nothing_of_it_is_used(
+    made, tmp_path, monkeypatch
+):
+    made.refresh()
+    read_at = in_file(tmp_path).read_at
+    monkeypatch.setattr(local, "time", lambda: read_at + feed_copy.GOOD_SECONDS + 1)
+    again = LocalFeeds(None, ROOT, tmp_path / "feeds.json", default_port=PORT)
+    again._restore()
+    assert (again.by_port(PORT), again.informed) == ((), False)
+    assert not (tmp_path / "feeds.json").exists()
+
+
+@pytest.mark.parametrize("stored", ["", "{", "[]", '{"feeds": []}', '{"read_at": "x"}', "null"])
+def test_a_damaged_copy_is_removed(tmp_path, stored):
+    file = tmp_path / "feeds.json"
+    file.write_text(stored)
+    assert feed_copy.load(file, 0.0) is None
+    assert not file.exists()
+
+
+def test_one_tenant_is_taken_out_of_the_copy_and_the_others_stay(made, database, tmp_path):
+    south = other(database)
+    made.refresh()
+    file = tmp_path / "feeds.json"
+    assert feed_copy.forget(file, south)
+    assert not feed_copy.forget(file, south)
+    copy = in_file(tmp_path)
+    assert {each.tenant_id for each in (*copy.wrapped, *copy.standings)} == {TENANT}
+    assert [each.feed.tenant_id for each in copy.listened] == [TENANT]
+    file.unlink()
+    assert not feed_copy.forget(file, TENANT)
+
+
+def test_a_full_disk_ends_no_refreshing(made, database, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(feed_copy.access, "write_private", full)
+    made.refresh()
+    assert named(made, PORT) == ["adt"]
+    assert "is not written: no space left on device" in caplog.text
 
 
 def test_a_private_file_is_whole_whoever_writes_beside(tmp_path):

@@ -10,7 +10,7 @@ from producers.limits import Limits
 from producers.mllp import encode
 from producers.server import Server
 from schemas.codec import Codec, Ids
-from schemas.sealing import Root
+from schemas.sealing import KeyServiceAway, Root
 from sinks import feeds, lifecycle, tenancy
 from sinks.tenancy import Secrets
 from tests.producers.conftest import FakePublisher, Sender
@@ -37,7 +37,7 @@ class Line:
         )  # fmt: skip
 
     def say(self, *messages):
-        """Send messages on one connection; the answers' codes."""
+        """Send messages on one connection; the answers' codes, None where it ended before."""
 
         async def talk():
             port = await self.server.listen("127.0.0.1", 0)
@@ -45,9 +45,9 @@ class Line:
             sender = Sender(*await asyncio.open_connection("127.0.0.1", port))
             for message in messages:
                 await sender.say(encode(message))
-            codes = [(await sender.hear())[0] for _ in messages]
+            heard = [await sender.hear() for _ in messages]
             await self.server.close(grace_seconds=0.1)
-            return codes
+            return [answer and answer[0] for answer in heard]
 
         self.server.accepting, self.server._listeners, self.server._sweeper = True, [], None
         return asyncio.run(asyncio.wait_for(talk(), 60))
@@ -117,3 +117,33 @@ def test_the_intake_goes_on_and_counts_while_the_database_is_away(line, tmp_path
     away.counting._database = line.database
     away.counting.flush()
     assert refused(line) == {CITY: {"processing id": 1}, NORTH: {}}
+
+
+class Service:
+    """The root key behind a service that is away at first."""
+
+    away = True
+
+    def unwrap(self, wrapped, **named):
+        if self.away:
+            raise KeyServiceAway("for the test")
+        return ROOT.unwrap(wrapped, **named)
+
+
+def test_what_comes_while_the_key_service_is_away_is_not_answered_and_not_lost(line, tmp_path):
+    cut = Line(line.database, tmp_path / "other.json")
+    cut.feeds._root = Service()
+    cut.feeds.refresh()
+    assert cut.say(adt("CITY")) == [None]
+    assert cut.publisher.records == [], "neither in clear nor sealed"
+    cut.feeds._root.away = False
+    cut.feeds.refresh()
+    assert cut.say(adt("CITY")) == ["AA"], "the sender sends it again"
+
+
+def test_a_tenant_whose_key_does_not_open_holds_up_no_other(line, store):
+    store.run("UPDATE tenant_keys SET wrapped = 'x' WHERE tenant_id = %s", CITY)
+    line.feeds.refresh()
+    assert line.say(adt("NORTH")) == ["AA"]
+    assert line.say(adt("CITY")) == [None]
+    assert line.say(adt("NORTH")) == ["AA"]

@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from ops import deploy
+from ops import access, deploy
 
 
 def test_a_feed_is_listed_and_set(desk, loaded) -> None:
@@ -26,6 +26,20 @@ def test_a_feed_that_is_not_there_is_told_with_where_to_look(desk) -> None:
     result = desk.run("feeds", "set", "emergency", "--zone", "UTC")
     assert result.exit_code == 1
     assert result.stderr == "wardtrail: no such feed: emergency (hint: wardtrail feeds list)\n"
+
+
+def test_feeds_whose_tenants_keys_do_not_open_are_listed_with_why(desk, loaded) -> None:
+    assert desk.run("feeds", "list").stderr == ""
+    access.write_private(desk.settings().root_key, "cd" * 32)
+    listed = desk.run("feeds", "list")
+    assert listed.exit_code == 0
+    assert "keys don't open" in " ".join(listed.stdout.split())
+    assert "nothing is taken: the root key doesn't open this tenant's" in listed.stderr
+    (feed,) = loaded(desk.run("feeds", "list", "--json"))
+    assert feed["keys_open"] is False
+    desk.settings().root_key.unlink()
+    (feed,) = loaded(desk.run("feeds", "list", "--json"))
+    assert feed["keys_open"], "where no root key is set nobody can tell"
 
 
 def test_dead_letters_are_listed_with_where_and_why(desk, loaded) -> None:

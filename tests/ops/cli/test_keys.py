@@ -100,6 +100,29 @@ def test_a_dead_letter_opens_under_the_new_root_key(desk, tmp_path):
     assert opened == (b"k", b"v")
 
 
+def test_the_status_says_whether_the_root_key_that_is_set_opens_them(desk, loaded):
+    assert loaded(desk.run("keys", "status", "--json"))["opens"] is True
+    access.write_private(desk.settings().root_key, "cd" * 32)
+    found = loaded(desk.run("keys", "status", "--json"))
+    assert found["opens"] is False
+    assert "the root key doesn't open this tenant's" in found["why"]
+    told = desk.run("keys", "status")
+    assert told.exit_code == 0
+    assert "don't open, nothing is taken for the tenant" in told.stderr
+    desk.settings().root_key.unlink()
+    assert loaded(desk.run("keys", "status", "--json"))["opens"] is None
+    assert "can't be told: no root key" in desk.run("keys", "status").stderr
+
+
+def test_a_tenant_is_made_by_the_root_key_that_wraps_the_others(desk):
+    access.write_private(desk.settings().root_key, "cd" * 32)
+    refused = desk.run("tenants", "create", "South", "--subdomain", "south")
+    assert refused.exit_code == 1
+    assert "wrapped by another root key" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert "South" not in desk.run("tenants", "list").stdout
+
+
 @pytest.mark.parametrize("named", ["CANARY", "file:", "ab" * 32, "kms:key"])
 def test_a_root_key_is_named_and_never_given(desk, named):
     refused = desk.run("keys", "rewrap", "--from", named)
