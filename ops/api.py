@@ -1,6 +1,7 @@
 """The HTTP port's ``/v1``: questions and commands of whoever holds a tenant's access key."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,6 +38,7 @@ POSITION_SECONDS = 2.0  # of waiting; a projection in order is a tenth of that b
 LOOK_SECONDS = 0.05  # between two looks
 CONNECTIONS = READS_MAX + LOOKS_MAX
 _KEY = web.RequestKey("key", AccessKey)
+_LOG = logging.getLogger(__name__)
 _HEADERS: Mapping[str, str] = {
     hdrs.CACHE_CONTROL: "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -192,6 +194,8 @@ class Api:
             answer = {**answer, "behind": max(behind)}
         if drawn and route.drawn is not None:
             return route.drawn(answer, given).encode(), position
+        if route.sealed and key.phi:
+            _LOG.info("%s opens texts: key %s, tenant %s", route.operation, key.name, key.tenant_id)
         for name, sealed in route.sealed.items():
             if name in route.rows:
                 rows = [asdict(each) for each in answer[name]]

@@ -10,6 +10,7 @@ from uuid import UUID
 import click
 import orjson
 
+from ops import openings
 from ops.cli import shown, visits
 from ops.cli.visits import Instant
 from ops.settings import Settings
@@ -38,14 +39,17 @@ def export() -> None:
     "--track", type=click.Choice(["census", "physical", "planned"]), help="Only this track."
 )
 @click.option("--known-at", type=Instant(), help="As it was known then; by default now.")
-def trajectory(called: str, track: str | None, known_at: datetime | None) -> None:
+@visits.reason_option
+def trajectory(called: str, track: str | None, known_at: datetime | None, why: str | None) -> None:
     """Write every stay of every visit, in the order of visit, track and time.
 
     Visit numbers are opened with the tenant's keys and stand in the output in clear: it is a
-    patient's data, so mind where it goes. Who was erased has none.
+    patient's data, so mind where it goes. Who was erased has none. Who asked and why is kept in
+    the home's logs/opened.log.
     """
     settings = Settings.load()
     tenant = visits.named(settings, called)
+    openings.note(settings, what="export trajectory", tenant_id=tenant.tenant_id, why=why)
     output = sys.stdout.buffer
     with visits.reading(settings, tenant) as snapshot:
         held = visits.keys(settings, snapshot, tenant)

@@ -6,7 +6,7 @@ from uuid import UUID
 import click
 import orjson
 
-from ops import finding
+from ops import finding, openings
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.parameters import Misasked
@@ -22,17 +22,20 @@ QUERY_BYTES_MAX = 4_096
 
 @click.command()
 @visits.tenant_option
+@visits.reason_option
 @click.option("--json", "as_json", is_flag=True, help="Data for programs.")
-def find(called: str, as_json: bool) -> None:
+def find(called: str, why: str | None, as_json: bool) -> None:
     """Find patients by name, birth date or MRN: a query as JSON on standard input.
 
     Such as {"name": "...", "birth_date": "1970-01-31"}; name_prefix has the beginnings of names,
     mrn is {"value": "...", "authority": "..."}. All that is given must fit. It never stands in
-    the command line, where every account of the machine can read it.
+    the command line, where every account of the machine can read it. Who asked and why is kept in
+    the home's logs/opened.log, and not what.
     """
     query = _query()
     settings = Settings.load()
     tenant = visits.named(settings, called)
+    openings.note(settings, what="find", tenant_id=tenant.tenant_id, why=why)
     with visits.reading(settings, tenant) as snapshot:
         held = visits.keys(settings, snapshot, tenant)
         try:

@@ -2,7 +2,6 @@
 
 import getpass
 import hashlib
-import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from uuid import UUID, uuid4
 import click
 from rich.table import Table
 
-from ops import access, tenant_export, tenant_fields
+from ops import access, feed_copy, openings, tenant_export, tenant_fields
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.settings import Settings
@@ -24,9 +23,7 @@ from sinks import lifecycle, tenancy
 from sinks.database import Database
 from sinks.queries import TenantUnknown
 
-REASON_MAX = 200
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-logger = logging.getLogger(__name__)
 
 
 @click.group()
@@ -140,10 +137,10 @@ def resume(called: str) -> None:
 @click.argument("called")
 @click.option("--to", "file", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--open", "opened", is_flag=True, help="Open what is sealed: a patient's data.")
-@click.option("--reason", help="Why it is opened; stands in the manifest and in the log.")
+@click.option("--reason", help="Why it is opened; kept in the manifest and in logs/opened.log.")
 def export(called: str, file: Path, opened: bool, reason: str | None) -> None:
     """Write everything of a tenant to a file, one JSON object per line, with a manifest."""
-    reason = (reason or "").strip()[:REASON_MAX]
+    reason = (reason or "").strip()[: openings.WHY_MAX]
     if opened != bool(reason):
         raise click.UsageError("--open and --reason go together")
     settings = Settings.load()
@@ -153,10 +150,9 @@ def export(called: str, file: Path, opened: bool, reason: str | None) -> None:
     if opened:
         with visits.reading(settings, tenant) as snapshot:
             keys = visits.keys(settings, snapshot, tenant)
-        # Who and why before anything is opened.
-        logger.warning(
-            "export opens envelopes of tenant %s: %s", tenant.tenant_id, shown.safe(reason)
-        )
+        openings.note(
+            settings, what="tenants export --open", tenant_id=tenant.tenant_id, why=reason
+        )  # fmt: skip
     with shown.err().status("writing") as status, visits.keyring(settings) as keyring:
         written = tenant_export.write(
             url, tenant.tenant_id, file, keys=keys, people=keyring.reading,
@@ -194,6 +190,7 @@ def delete(called: str, confirm: str, force: bool) -> None:
                 ready=lambda: lifecycle.drained(database, tenant_id),
                 tell=lambda table, rows: status.update(f"{table}: {rows}"),
             )  # fmt: skip
+    feed_copy.forget(settings.home / feed_copy.NAME, tenant_id)
     shown.err().print(f"deleted: {sum(counted.values())} rows, keys first", markup=False)
     for name, until in held_until(datetime.now(UTC)).items():
         said = "until it is deleted" if until is None else f"until {shown.moment(until)} UTC"

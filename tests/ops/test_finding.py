@@ -162,6 +162,15 @@ def test_no_url_takes_what_a_patient_is_found_by(port):
             assert NAME not in json.dumps(answer)
 
 
+def test_who_may_see_texts_and_asks_for_some_stands_in_the_log(port, caplog):
+    with caplog.at_level(logging.INFO):
+        port({"name": NAME})
+        port({"name": NAME}, "closed")
+    said = [each.getMessage() for each in caplog.records if each.name == "ops.api"]
+    [line] = said
+    assert line.startswith("search_patients opens texts: key whole, tenant ")
+
+
 def test_nothing_that_was_asked_stands_in_a_log(port, caplog):
     with caplog.at_level(logging.DEBUG):
         for query in ({"name": NAME}, {"mrn": {"value": MRN}}, {"mrn": MRN}, {"name": [NAME]}):

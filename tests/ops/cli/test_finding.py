@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from ops import deploy
+from ops import deploy, openings
 from ops.cli.finding import QUERY_BYTES_MAX
 from ops.cli.visits import keyring
 from schemas import lookups, sealing
@@ -46,6 +46,19 @@ def test_a_patient_is_found_by_a_query_on_standard_input(known, loaded):
     told = loaded(known.run("find", "--json", stdin=query))
     assert told["patients"][0]["demographics"] == DEMOGRAPHICS
     assert (told["patients"][0]["id"], told["cut"], told["behind"]) == (str(PATIENT), False, 0)
+
+
+def test_who_finds_is_written_down_with_why_and_not_what_was_asked(known):
+    query = orjson.dumps({"name": NAME})
+    known.run("find", "--reason", "a call of ward 3", stdin=query)
+    file = known.settings().home / "logs" / openings.FILE
+    [line] = map(orjson.loads, file.read_text().splitlines())
+    assert (line["what"], line["why"]) == ("find", "a call of ward 3")
+    assert NAME not in file.read_text()
+    file.unlink()
+    file.mkdir()
+    refused = known.run("find", stdin=query)
+    assert (refused.exit_code, refused.stdout) == (1, ""), "what isn't written down isn't shown"
 
 
 def test_nobody_is_said_to_be_nobody(known):

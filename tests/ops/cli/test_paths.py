@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ops import access, deploy
+from ops import access, deploy, openings
 from ops.cli.lifecycle import app_dsn
 from ops.drawing import GLYPHS
 from ops.lanes import AWAY
@@ -120,6 +120,18 @@ def test_the_export_is_a_line_per_stay_with_the_number_in_clear(visited) -> None
     assert rows[0].keys() >= {"admission_id", "patient_id", "track", "point_id", "known_from"}
     physical = visited.run("export", "trajectory", "--track", "physical")
     assert (physical.exit_code, physical.stdout) == (0, "")
+
+
+def test_who_exports_numbers_in_clear_is_written_down_before(visited) -> None:
+    visited.run("export", "trajectory", "--reason", "the yearly count")
+    file = visited.settings().home / "logs" / openings.FILE
+    [line] = map(json.loads, file.read_text().splitlines())
+    assert (line["what"], line["why"]) == ("export trajectory", "the yearly count")
+    assert NUMBER not in file.read_text()
+    file.unlink()
+    file.mkdir()
+    refused = visited.run("export", "trajectory")
+    assert (refused.exit_code, refused.stdout) == (1, "")
 
 
 def test_under_another_root_key_nothing_is_opened(visited) -> None:

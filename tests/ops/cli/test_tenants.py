@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ops import access, deploy
+from ops import access, deploy, feed_copy, openings
 from ops.cli.tenants import held_until
 from ops.cli.visits import keyring
 from ops.deploy import DEMO_TENANT
+from ops.feeds import LocalFeeds
 from producers.intake import sender_hmac
 from schemas import sealing
 from sinks import subject_keys
@@ -160,6 +161,10 @@ def test_an_export_is_opened_only_for_a_reason_that_is_kept(visited, tmp_path):
     assert [row["sealed"]["visit_number"] for row in events] == [{"opened": VISIT_NUMBER}] * 2
     manifest = json.loads((tmp_path / "demo.ndjson.manifest.json").read_text())
     assert (manifest["opened"], manifest["reason"]) == (True, "the tenant leaves")
+    log = (visited.settings().home / "logs" / openings.FILE).read_text()
+    [line] = map(json.loads, log.splitlines())
+    assert (line["what"], line["why"]) == ("tenants export --open", "the tenant leaves")
+    assert line["by"] == manifest["by"]
     assert manifest["unopened"] == 0
 
 
@@ -243,6 +248,22 @@ def test_a_forced_deletion_suspends_first(visited):
     result = visited.run("tenants", "delete", "demo", "--confirm", "Demo hospital", "--force")
     assert result.exit_code == 0, result.output
     assert rows(visited, "SELECT FROM tenants") == []
+
+
+def test_a_deletion_reaches_the_local_copy_of_the_intake_in_this_home(visited):
+    settings = visited.settings()
+    file = settings.home / feed_copy.NAME
+    database = Database.open(access.role_url(settings, "wt_worker"), name="test", size=1)
+    try:
+        LocalFeeds(database, access.root(settings), file, default_port=0).refresh()
+    finally:
+        database.close()
+    assert str(deploy.DEMO_TENANT) in file.read_text()
+    published(visited)
+    result = visited.run("tenants", "delete", "demo", "--confirm", "Demo hospital", "--force")
+    assert result.exit_code == 0, result.output
+    assert str(deploy.DEMO_TENANT) not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_topics_hold_records_until_their_retention_is_over():
