@@ -28,8 +28,8 @@ WRAPPED = PAIRS[0]["response"]["data"]["ciphertext"].encode()
 
 
 @contextmanager
-def serving(answer):
-    """A server on loopback; ``answer`` gives status and body for method, path, token, request."""
+def serving(answer, port=0):
+    """A server on loopback; ``answer`` gives status and body for path, token and request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -47,7 +47,7 @@ def serving(answer):
             TCPServer.server_bind(self)
             self.server_name, self.server_port = self.server_address[:2]
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
