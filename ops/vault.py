@@ -94,17 +94,21 @@ class Vault:
             return _bytes(self._ask("decrypt", asked, "plaintext"))
         except Refused:
             raise EnvelopeInvalid(
-                f"Vault's key doesn't open this tenant's {purpose} key; is "
-                f"WARDTRAIL_VAULT_KEY the one it was made with? tenant: {tenant}"
+                f"Vault's key doesn't open this tenant's {purpose} key; is WARDTRAIL_VAULT_KEY "
+                "the one it was made with, and its min_decryption_version low enough? "
+                f"tenant: {tenant}"
             ) from None
 
     def _ask(self, operation: str, asked: Mapping[str, object], wanted: str) -> str:
         """One field of the answer's data; :class:`Refused` where Vault says that we are wrong."""
         path = f"/v1/{quote(self.mount)}/{operation}/{quote(self.key, safe='')}"
+        began = monotonic()
         try:
             status, body = self._post(path, json.dumps(asked).encode())
         except (OSError, HTTPException) as error:
-            raise KeyServiceAway(f"Vault doesn't answer: {type(error).__name__}") from None
+            late = monotonic() - began >= self.seconds  # then how it was cut off says nothing
+            said = f"in {self.seconds:g} s" if late else type(error).__name__
+            raise KeyServiceAway(f"Vault doesn't answer: {said}") from None
         if status == 400 and operation == "decrypt":
             raise Refused
         if status != 200:
@@ -167,6 +171,7 @@ class Refused(Exception):  # noqa: N818  it stays in this module
 
 
 _MEANS = {
+    400: "refuses what is asked of this key (is it there, of an AEAD type, with version 1?)",
     403: "refuses our token", 404: "has no such key or engine", 429: "asks for patience",
     500: "has failed", 502: "can't be reached", 503: "is sealed or in maintenance",
 }  # fmt: skip

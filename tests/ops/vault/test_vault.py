@@ -1,9 +1,13 @@
-"""Vault's transit engine: its documented pairs of request and answer, and everything but those."""
+"""Vault's transit engine: what a real one said to our client, and everything but that.
+
+`pairs.json` was recorded by `record.py`, which says how to do that again.
+"""
 
 import json
 import socket
 import threading
 import time
+from base64 import b64decode
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,11 +24,13 @@ from schemas.sealing import EnvelopeInvalid, KeyServiceAway, Root, Scope
 from streams import ports
 from streams.ownership import told
 
-PAIRS = json.loads((Path(__file__).parent / "pairs.json").read_text(encoding="utf-8"))
+RECORDED = json.loads((Path(__file__).parent / "pairs.json").read_text(encoding="utf-8"))
+PAIRS = {pair["step"]: pair for pair in RECORDED["pairs"]}
 TOKEN = "hvs.CANARYTOKEN"
 SECRET = bytes(range(32))
 NAMED = {"tenant": UUID(int=1), "purpose": "data", "version": 1}
-WRAPPED = PAIRS[0]["response"]["data"]["ciphertext"].encode()
+SECOND = {**NAMED, "tenant": UUID(int=2)}
+WRAPPED = PAIRS["wrap"]["response"]["data"]["ciphertext"].encode()
 
 
 @contextmanager
@@ -59,23 +65,97 @@ def serving(answer, port=0):
 
 
 def answered(path, token, request):
+    """As the server did when all was well."""
     if token != TOKEN:
         return 403, b'{"errors":["permission denied"]}'
-    for pair in PAIRS:
+    for step in ("wrap", "unwrap", "unwrap for another tenant", "line"):
+        pair = PAIRS[step]
         if (pair["path"], pair["request"]) == (path, request):
             return pair["status"], json.dumps(pair["response"]).encode()
     return 404, b'{"errors":[]}'
+
+
+def replayed(step):
+    """As the server did in this step; our client must ask as it did then."""
+
+    def answer(path, token, request):
+        pair = PAIRS[step]
+        assert token == TOKEN
+        assert (path, request) == (pair["path"], pair["request"])
+        return pair["status"], json.dumps(pair["response"]).encode()
+
+    return answer
 
 
 def at(url, **given):
     return Vault(**{"url": url, "key": "wardtrail", "token": TOKEN, "seconds": 5.0, **given})
 
 
-def test_a_tenants_key_is_wrapped_and_unwrapped_as_vault_documents_it():
-    with serving(answered) as url:
-        service = at(url)
-        assert service.wrap(SECRET, **NAMED) == WRAPPED
-        assert service.unwrap(WRAPPED, **NAMED) == SECRET
+def wrapped_in(step):
+    """What our client asked to be unwrapped in this step."""
+    return PAIRS[step]["request"]["ciphertext"].encode()
+
+
+def unwrap(step, named=NAMED, **given):
+    return lambda url: at(url, **given).unwrap(wrapped_in(step), **named)
+
+
+def wrap(**given):
+    return lambda url: at(url, **given).wrap(SECRET, **NAMED)
+
+
+def line(**given):
+    return lambda url: at(url, **given).line().secret
+
+
+LINE = b64decode(PAIRS["line"]["response"]["data"]["hmac"].rpartition(":")[2])
+# Each step of the recording: what our client asks in it, and what it gives or raises.
+STEPS = {
+    "wrap": (wrap(), WRAPPED),
+    "unwrap": (unwrap("unwrap"), SECRET),
+    "unwrap for another tenant": (unwrap("unwrap", SECOND), EnvelopeInvalid),
+    "unwrap what was changed": (unwrap("unwrap what was changed"), EnvelopeInvalid),
+    "unwrap what is no ciphertext": (unwrap("unwrap what is no ciphertext"), EnvelopeInvalid),
+    "line": (line(), LINE),
+    "a path that the token may not": (wrap(key="other"), "refuses our token, status: 403"),
+    "an engine that is not there": (wrap(mount="none"), "no such key or engine, status: 404"),
+    "unwrap by a key that is not there": (unwrap("unwrap", key="none"), EnvelopeInvalid),
+    "line of a key that is not there": (line(key="none"), "is it there"),
+    "wrap by a key that binds nothing": (wrap(key="rsa"), "of an AEAD type"),
+    "wrap after a rotation": (
+        wrap(), PAIRS["wrap after a rotation"]["response"]["data"]["ciphertext"].encode(),
+    ),
+    "unwrap the version before": (unwrap("unwrap the version before"), SECRET),
+    "unwrap the newest": (unwrap("unwrap the newest"), SECRET),
+    "line after a rotation": (line(), LINE),
+    "unwrap a version that may be used no longer": (unwrap("unwrap"), EnvelopeInvalid),
+    "line by a version that may be used no longer": (line(), "with version 1"),
+    "a token that was revoked": (wrap(), "refuses our token"),
+    "a sealed server": (unwrap("unwrap"), "is sealed or in maintenance"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_a_real_server_said_is_taken_as_it_was_meant(step):
+    ask, becomes = STEPS[step]
+    with serving(replayed(step)) as url:
+        if becomes is EnvelopeInvalid:
+            with pytest.raises(EnvelopeInvalid, match="WARDTRAIL_VAULT_KEY"):
+                ask(url)
+        elif isinstance(becomes, str):
+            with pytest.raises(KeyServiceAway, match=becomes):
+                ask(url)
+        else:
+            assert ask(url) == becomes
+
+
+def test_every_recorded_step_is_played_and_shows_no_token():
+    assert set(STEPS) == set(PAIRS)
+    assert len(RECORDED["pairs"]) == len(PAIRS)
+    shown = json.dumps(RECORDED)
+    assert "hvs." not in shown
+    assert "auth" not in {name for pair in PAIRS.values() for name in pair["request"]}
+    assert all(pair["response"].get("auth") is None for pair in PAIRS.values())
 
 
 def test_what_vault_wrapped_for_another_tenant_is_no_key_and_a_matter_for_a_person():
@@ -96,7 +176,7 @@ def test_the_lines_key_is_asked_for_once_in_a_minute():
     with serving(counted) as url:
         service = at(url)
         line = service.line()
-        assert (line.secret, line.scope, line.version) == (b"\xf0" * 32, Scope.LINE, 1)
+        assert (line.secret, line.scope, line.version) == (LINE, Scope.LINE, 1)
         assert service.line() is line
     assert asked == ["/v1/transit/hmac/wardtrail"]
 
@@ -114,7 +194,7 @@ def test_a_key_wrapped_outside_vault_is_told_from_one_of_vault_without_asking():
     [
         (403, "refuses our token, status: 403"),
         (404, "no such key or engine, status: 404"),
-        (400, "refuses, status: 400"),
+        (400, "refuses what is asked of this key"),
         (429, "asks for patience"),
         (500, "has failed"),
         (503, "is sealed or in maintenance"),
@@ -189,7 +269,7 @@ def test_a_service_that_answers_by_drops_is_left_when_the_time_is_over():
         thread.start()
         try:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with pytest.raises(KeyServiceAway):
+            with pytest.raises(KeyServiceAway, match="doesn't answer: in 0.5 s"):
                 at(url, seconds=0.5).wrap(SECRET, **NAMED)
         finally:
             done.set()
