@@ -33,7 +33,7 @@ def find(called: str, as_json: bool) -> None:
     query = _query()
     settings = Settings.load()
     tenant = visits.named(settings, called)
-    with visits.reading(settings, tenant) as snapshot:
+    with visits.keyring(settings) as keyring, visits.reading(settings, tenant) as snapshot:
         held = visits.keys(settings, snapshot, tenant)
         try:
             asked = finding.read(query, held)
@@ -41,7 +41,6 @@ def find(called: str, as_json: bool) -> None:
             raise Failed(str(misasked), misasked.hint) from None
         found, more = lookups.find(snapshot, asked["sought"])
         late = queries.behind(snapshot, PATIENTS.name)
-    with visits.keyring(settings) as keyring:
         keys = visits.with_people(keyring, held, [UUID(each.id) for each in found])
     opened = [replace(each, demographics=_opened(each, keys)) for each in found]
     if as_json:
