@@ -29,6 +29,13 @@ def admin_url(settings: Settings) -> str:
     return settings.database_url
 
 
+def database_as_admin(settings: Settings) -> str:
+    """Our database as the login that may manage the server: see :func:`admin_url`."""
+    if settings.postgres is not None:
+        return settings.postgres.superuser_url(settings.postgres.database)
+    return admin_url(settings)
+
+
 def role_url(settings: Settings, role: str) -> str:
     """The database as ``wt_migrate``, ``wt_worker`` or ``wt_app``."""
     assert role in LOGINS, f"not a login: {role}"

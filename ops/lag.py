@@ -27,7 +27,15 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from ops import access
 from ops.behind import Behind, Lag, Place
 from ops.settings import Settings
-from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
+from schemas.topics import (
+    COMMAND_RESULTS,
+    COMMANDS,
+    ERASURES,
+    EVENTS,
+    HL7V2,
+    POINTS,
+    VERIFICATIONS,
+)
 from sinks import queries, verified
 from sinks.queries import Backlog, Standing
 from sinks.subscriptions import OUTCOMES
@@ -67,6 +75,7 @@ class Publisher:
 READERS = (
     Reader(processor="ledger", subscriptions=("ledger",), topic=HL7V2.name),
     Reader(processor="ledger", subscriptions=("ledger",), topic=COMMANDS.name),
+    Reader(processor="ledger", subscriptions=("ledger",), topic=ERASURES.name),
     Reader(
         processor="read-models",
         subscriptions=("patients", "admissions", "timeline", "work", "flightplans"),

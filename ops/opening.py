@@ -34,12 +34,12 @@ class People(Protocol):
         """The keys by tenant and person; ``anew``: as they are at this moment."""
 
 
-def _nobodys(
+def nobodys(
     wanted: Collection[tuple[UUID, UUID]],  # noqa: ARG001  as People has it
     *,
     anew: bool = False,  # noqa: ARG001  as People has it
 ) -> Mapping[tuple[UUID, UUID], Subject]:
-    """No keys but the tenants'."""
+    """No keys but the tenants': a :class:`People`."""
     return {}
 
 
@@ -51,7 +51,7 @@ class Opener:
     """
 
     keys: Callable[[UUID], Keys]
-    people: People = _nobodys
+    people: People = nobodys
 
     def opened(
         self, key: AccessKey, sealed: Mapping[str, Sealed], row: Mapping[str, Any]

@@ -14,6 +14,7 @@ from ops.commands import LOOKUPS_MAX, Commands
 from ops.counting import Counting
 from ops.feeds import LocalFeeds
 from ops.keys import Ring
+from ops.obeying import Obeying
 from ops.openapi import PREFIX
 from ops.opening import Opener
 from ops.posting import Posting
@@ -96,12 +97,15 @@ def run(settings: Settings) -> int:
         keys.generate(settings, name=deploy.DEMO, tenant_id=deploy.DEMO_TENANT)
     ring = keys.load(settings)
     url = access.role_url(settings, "wt_app")
-    readers = Readers.open(url, name="api", size=CONNECTIONS, seconds=READ_SECONDS)
+    database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=4)
+    erasures = Obeying(settings=settings, database=database)
+    readers = Readers.open(
+        url, name="api", size=CONNECTIONS, seconds=READ_SECONDS, may=erasures.done
+    )
     looking = Readers.open(
         url, name="results", size=WAITING_CONNECTIONS + LOOKUPS_MAX, seconds=READ_SECONDS
     )
     waiting = Waiting(readers=looking)
-    database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=4)
     service = access.root(settings)
     feeds = LocalFeeds(
         database,
@@ -110,16 +114,19 @@ def run(settings: Settings) -> int:
         default_port=settings.mllp_port,
     )
     refused = Counting(database)
+    erasures.start()
     feeds.start()
     waiting.start()
     refused.start()
     try:
-        reading = Reading(ring, readers, waiting, Keyring(database, service))
+        keyring = Keyring(database, service, held_seconds=settings.held_seconds)
+        reading = Reading(ring, readers, waiting, keyring)
         asyncio.run(_serve(settings, feeds, reading, refused))
     finally:
         refused.stop()
         waiting.stop()
         feeds.stop()
+        erasures.stop()
         for each in (readers, looking):
             each.close()
         database.close()

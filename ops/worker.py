@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ops import access, logs, refusals
+from ops import access, logs, obeying, refusals
 from ops.settings import Settings
 from schemas.codec import Codec, Ids
 from schemas.registry import Registry, RegistryAway
@@ -85,6 +85,7 @@ def _ledger(parts: Parts) -> Built:
     processor = Ledger(
         database=parts.database, ownership=parts.ownership("ledger"),
         codec=parts.codec, root=access.root(parts.settings),
+        held_seconds=parts.settings.held_seconds,
     )  # fmt: skip
     published = (publications.clinical_events, publications.command_results)
     return Built(processor, tuple(parts.relay(each(parts.codec)) for each in published))
@@ -149,6 +150,7 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
     database = Database.open(
         access.role_url(settings, "wt_worker"), name=" ".join(names), size=4 + 6 * len(names)
     )
+    obeying.obey(settings, database)
     parts = Parts(
         settings=settings, database=database, owner=owner, codec=_codec(settings, ids),
     )  # fmt: skip

@@ -164,6 +164,7 @@ TYPES: Mapping[str, EventType] = {
         ),
         EventType(name="patient.merged", stream_type="patient", record="PatientMerged"),
         EventType(name="patient.unmerged", stream_type="patient", record="PatientUnmerged"),
+        EventType(name="patient.erased", stream_type="patient", record="PatientErased"),
         EventType(name="identity.conflict", stream_type="patient", record="IdentityConflict"),
         *(
             EventType(

@@ -52,6 +52,12 @@ NAMES = frozenset(
         "keys: made",
         "keys: counted",
         "keys: rewrapped",
+        "erase: requested",
+        "erase: announced",
+        "erase: destroyed",
+        "erase: told",
+        "erase: taken out",
+        "erase: vacuumed",
     }
 )
 STALL_SECONDS_MAX = 600.0  # longer than any session time-out a test uses

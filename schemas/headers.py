@@ -15,6 +15,7 @@ RAW_TYPE = "emr.hl7v2.received"
 POINT_TYPE = "trajectory.point.changed"
 RESULT_TYPE = "app.command.decided"
 VERIFICATION_TYPE = "verification.result.changed"
+ERASURE_TYPE = "subject.erased"
 SEQUENCE = "ce_sequence"
 _ID = rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _PLACED = re.compile(_ID + rb" [a-z_]+/" + _ID + rb" ([0-9]{1,18})")
@@ -142,6 +143,22 @@ def for_verification(result: Mapping[str, Any]) -> Headers:
         subject=f"task/{result['task_id']}",
         correlation=result["task_id"],
         causation=result["result_id"],
+        trace=None,
+    )
+
+
+def for_erasure(erasure: Mapping[str, Any]) -> Headers:
+    """Headers of an erasure, from its record ``wardtrail.erasures.Erasure``."""
+    return _cloud_event(
+        id=erasure["erasure_id"],
+        source=f"urn:tenant:{erasure['tenant_id']}:processor:eraser",
+        type=ERASURE_TYPE,
+        tenant=erasure["tenant_id"],
+        at=erasure["erased_at"],
+        recorded_at=erasure["erased_at"],
+        subject=f"patient/{erasure['patient_id']}",
+        correlation=erasure["request_id"],
+        causation=erasure["request_id"],
         trace=None,
     )
 

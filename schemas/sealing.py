@@ -17,6 +17,7 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import IntEnum
 from typing import Any, Protocol
 from uuid import UUID
@@ -182,13 +183,25 @@ class Uses:
 class Subject:
     """A person's open keys by version (the highest seals), or that they were destroyed.
 
-    ``known_now``: what isn't here is nowhere, for it was asked for just now.
+    ``known_now``: what isn't here is nowhere, for it was asked for just now. ``erased`` are the
+    versions that were destroyed, each with the time of the erasure; who came anew after it has
+    open ones too.
     """
 
     keys: Mapping[int, Key]
     destroyed: bool = False
     known_now: bool = False
     uses: Uses = field(default_factory=Uses)
+    erased: Mapping[int, datetime] = field(default_factory=dict)
+
+    def dark(self, said_at: datetime | None) -> bool:
+        """Whether what was said then is not to be kept: before an erasure, or when nobody tells.
+
+        Nothing is, where the newest key is destroyed.
+        """
+        if self.destroyed or not self.erased:
+            return self.destroyed
+        return said_at is None or said_at <= max(self.erased.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +280,11 @@ class Keys:
         uses.count()
         return seal(clear, key, tenant=self.tenant_id, person=person, record=record, field=field)
 
+    def dark(self, person: UUID, said_at: datetime | None) -> bool:
+        """Whether what was said of a person then is not to be kept, by the keys at hand."""
+        subject = self.subjects.get(person)
+        return subject is not None and subject.dark(said_at)
+
     def sealed(
         self, clear: Mapping[str, Any], *, person: UUID, record: UUID
     ) -> dict[str, str] | None:
@@ -305,7 +323,7 @@ class Keys:
         if (told.tenant, told.person) != (self.tenant_id, person or NOBODY):
             raise EnvelopeInvalid(f"envelope belongs to another person or tenant: {told.field}")
         subject = None if person is None else self.subjects.get(person)
-        if subject is not None and subject.destroyed:
+        if subject is not None and _gone(subject, told):
             raise KeyDestroyed("the person's key was destroyed")
         if told.scope is Scope.TENANT:
             if told.key_version not in self.data:
@@ -372,6 +390,12 @@ class Root:
                 f"the root key doesn't open this tenant's {purpose} key; "
                 f"is WARDTRAIL_ROOT_KEY_FILE the one it was made with? tenant: {tenant}"
             ) from None
+
+
+def _gone(subject: Subject, told: Header) -> bool:
+    """Whether a destroyed key sealed it; the tenant's sealed before people had keys."""
+    by_tenant = told.scope is Scope.TENANT and bool(subject.erased)
+    return subject.destroyed or by_tenant or told.key_version in subject.erased
 
 
 def _split(envelope: bytes) -> tuple[Header, int]:

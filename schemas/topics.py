@@ -88,8 +88,16 @@ VERIFICATIONS = Topic(
     consumers=(),
     retention_ms=30 * DAY_MS,
 )
+ERASURES = Topic(
+    name="subject.erasures.v1",
+    records=("wardtrail.erasures.Erasure",),
+    key="patient_id",
+    owner="eraser",
+    consumers=("ledger",),
+    retention_ms=FOREVER_MS,  # it outlives every backup that still holds a key
+)
 
 TOPICS: Mapping[str, Topic] = {
     declared.name: declared
-    for declared in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS)
+    for declared in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS, ERASURES)
 }

@@ -60,6 +60,14 @@ def changes(held: Held, letters: Sequence[DeadLetter], line: sealing.Key) -> lis
     ]  # fmt: skip
 
 
+def sealed(row_id: UUID, key: bytes | None, value: bytes | None, line: sealing.Key) -> bytes:
+    """Key and value of a record as a row keeps them."""
+    whole = orjson.dumps([part if part is None else sealing.text(part) for part in (key, value)])
+    return sealing.seal(
+        whole, line, tenant=sealing.NOBODY, person=None, record=row_id, field=FIELD
+    )  # fmt: skip
+
+
 def open_record(
     row_id: UUID, sealed: bytes, line: sealing.Key
 ) -> tuple[bytes | None, bytes | None]:
@@ -73,9 +81,6 @@ def open_record(
 
 def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]:
     row_id = uuid4()
-    whole = orjson.dumps(
-        [part if part is None else sealing.text(part) for part in (letter.key, letter.value)]
-    )
     return {
         "id": row_id,
         "tenant_id": letter.tenant_id,
@@ -92,7 +97,5 @@ def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]
         "reason": letter.reason,
         "state": letter.state,
         "position": letter.position,
-        "record_sealed": sealing.seal(
-            whole, line, tenant=sealing.NOBODY, person=None, record=row_id, field=FIELD
-        ),
+        "record_sealed": sealed(row_id, letter.key, letter.value, line),
     }

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sinks.database import Database, for_tenants
+from psycopg import Connection
+
+from sinks.database import Database, Row, for_tenants
 
 Name = tuple[str, str, str]  # tenant id, assigning authority, keyed hash (UUID text)
 
@@ -24,9 +26,14 @@ def find(database: Database, names: Sequence[Name]) -> dict[Name, str]:
     tenants, authorities, hashes = (list(part) for part in zip(*sorted(set(names)), strict=True))
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, tenants)
-        rows = connection.execute(_FIND, (tenants, authorities, hashes)).fetchall()
+        return within(connection, (tenants, authorities, hashes))
+
+
+def within(connection: Connection[Row], names: Sequence[Sequence[str]]) -> dict[Name, str]:
+    """The same in a transaction; the identifiers' parts each as a column."""
     return {
-        (row["tenant_id"], row["authority"], row["value_hmac"]): row["patient_id"] for row in rows
+        (row["tenant_id"], row["authority"], row["value_hmac"]): row["patient_id"]
+        for row in connection.execute(_FIND, [list(part) for part in names]).fetchall()
     }
 
 

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from schemas.sealing import Key, KeyMissing, Keys, KeyService, Subject, Uses
@@ -32,10 +33,12 @@ class Keyring:
         database: Database,
         service: KeyService,
         *,
+        held_seconds: float = HELD_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        assert 0 < held_seconds <= HELD_SECONDS, "an erasure waits no longer than that"
         self.service = service
-        self._database, self._clock = database, clock
+        self._database, self._clock, self._seconds = database, clock, held_seconds
         self._lock = threading.Lock()
         self._tenants: dict[UUID, tuple[float, Keys]] = {}
         self._subjects: OrderedDict[Name, tuple[float, Subject]] = OrderedDict()
@@ -48,7 +51,7 @@ class Keyring:
         """
         held = None if fresh else self._tenants.get(tenant_id)
         now = self._clock()
-        if held is not None and now - held[0] < HELD_SECONDS:
+        if held is not None and now - held[0] < self._seconds:
             return held[1]
         with self._database.connection() as connection, connection.transaction():
             wrapped = tenancy.wrapped_keys(connection, [tenant_id])
@@ -80,6 +83,27 @@ class Keyring:
             found |= self._asked(spent)
         raise AssertionError("a key that was just made can seal")
 
+    def after_erasure(self, said: Mapping[Name, datetime]) -> dict[Name, Subject]:
+        """People's keys to seal with what was said of them after they were erased, made anew.
+
+        ``said`` is when, at the latest. Who was erased later still gets none.
+        """
+        found = self._asked(sorted(said))
+        lacking = [
+            name for name, each in found.items()
+            if each.destroyed and said[name] > max(each.erased.values())
+        ]  # fmt: skip
+        made = [self._wrapped(name, max(found[name].erased) + 1) for name in lacking]
+        if made:
+            subject_keys.begin_anew(self._database, made, said)
+        return self.sealing(list(said), anew=True)
+
+    def forget(self, people: Collection[Name]) -> None:
+        """Hold these people's keys no longer."""
+        with self._lock:
+            for each in people:
+                self._subjects.pop(each, None)
+
     def clear(self) -> None:
         """Hold nothing."""
         with self._lock:
@@ -94,7 +118,7 @@ class Keyring:
                 held = self._subjects.get(name)
                 if held is None:
                     continue
-                if now - held[0] < HELD_SECONDS:
+                if now - held[0] < self._seconds:
                     found[name] = held[1]
                 else:
                     del self._subjects[name]
@@ -122,7 +146,7 @@ class Keyring:
         """Let go of what is too much and of what is too old; the oldest stand first."""
         while self._subjects:
             since = next(iter(self._subjects.values()))[0]
-            if len(self._subjects) <= SUBJECTS_MAX and now - since < HELD_SECONDS:
+            if len(self._subjects) <= SUBJECTS_MAX and now - since < self._seconds:
                 break
             self._subjects.popitem(last=False)
         while len(self._uses) > COUNTED_MAX:
@@ -139,9 +163,11 @@ class Keyring:
         newest = max((each.version for each in rows), default=None)
         destroyed = newest is not None and newest not in keys
         uses = Uses() if newest is None or destroyed else self._counter(name, newest)
+        erased = {each.version: each.destroyed_at for each in rows if each.destroyed_at}
         return Subject(
-            keys={} if destroyed else keys, destroyed=destroyed, known_now=True, uses=uses
-        )
+            keys={} if destroyed else keys, destroyed=destroyed, known_now=True, uses=uses,
+            erased=erased,
+        )  # fmt: skip
 
     def _wrappers(self, wanted: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], "Opens"]:
         """What unwraps people's keys; a tenant's key that isn't held may be younger than ours."""

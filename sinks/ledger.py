@@ -19,9 +19,11 @@ from sinks import (
     accounts,
     aggregates,
     aliases,
+    darkening,
     dead_letters,
     joins,
     outcomes,
+    subject_keys,
     subscriptions,
     tenancy,
 )
@@ -126,6 +128,8 @@ def _transact(
                 raise Wider(beyond)
             hit("ledger: loaded")
             new = _decided(connection, new, now, counts)
+            subject_keys.erase(connection, [each.erases for each in new if each.erases])
+            new = darkening.darken(connection, new, counts)
             numbered = number(new, homes, states, heads, now=now, held=held)
             letters = [entry.letter for entry in new if entry.letter is not None]
             hit("ledger: decided")
@@ -333,7 +337,11 @@ def _dead(entry: Entry, letter: DeadLetter) -> Entry:
     if command is not None and makes and letter.reason == _TAKEN:
         return replace(entry, command=replace(command, taken=True))
     message = entry.message and {**entry.message, "outcome": "dead", "reason": letter.reason}
-    return Entry(offset=entry.offset, message=message, letter=letter, asked=command or entry.asked)
+    return Entry(
+        offset=entry.offset, message=message, letter=letter, asked=command or entry.asked,
+        about=entry.about | darkening.people(entry.events), names=entry.names,
+        said_at=entry.said_at,
+    )  # fmt: skip
 
 
 _KNOWN = """

@@ -223,7 +223,7 @@ def delete(
         connection.execute("SET ROLE wt_owner")
         digest = hashlib.sha256(name.encode()).digest()
         connection.execute(_BEGIN, (tenant_id, digest))
-        _await_writers(connection, barrier_seconds)
+        await_writers(connection, barrier_seconds)
         ready()
         counted = _counted(connection, tenant_id)
         for _ in range(PASSES_MAX):
@@ -284,8 +284,11 @@ def _delete_from(
         tell(table, done)
 
 
-def _await_writers(connection: Connection[Row], seconds: float) -> None:
-    """Wait until every transaction has ended that may not have seen the deletion begin."""
+def await_writers(connection: Connection[Row], seconds: float) -> None:
+    """Wait until every transaction has ended that may not have seen what was done until now.
+
+    Raises :class:`NotDrained`.
+    """
     row = connection.execute("SELECT pg_current_xact_id()::text AS now").fetchone()
     assert row is not None, "a transaction has an id"
     deadline = time.monotonic() + seconds

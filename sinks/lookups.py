@@ -42,7 +42,7 @@ def find(connection: Snapshot, sought: Sought) -> tuple[list[Patient], bool]:
     """At most :data:`FOUND_MAX` patients by id, and whether there are more.
 
     All tokens must be of one record; an identifier may be one that the patient had before a
-    merge, or got by it.
+    merge, or got by it. Who was erased is found by nothing.
     """
     tokens = sorted(set(sought.tokens))
     values = {
@@ -78,6 +78,10 @@ WITH RECURSIVE told (criterion, patient_id) AS (
     WHERE NOT EXISTS (
         SELECT FROM patient_aliases AS alias
         WHERE alias.patient_id = way.patient_id AND alias.undone_at IS NULL
+    ) AND NOT EXISTS (
+        SELECT FROM patient_read_models AS erased
+        WHERE erased.id = way.patient_id AND data ? 'erased_at'
+          AND data ->> 'demographics' IS NULL
     )
     GROUP BY patient_id HAVING count(DISTINCT criterion) = %(criteria)s
     ORDER BY patient_id LIMIT %(limit)s

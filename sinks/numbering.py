@@ -1,6 +1,6 @@
 """What an inbound record is to become, and the numbers of the events that it becomes."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +10,8 @@ from sinks import accounts, aggregates, aliases, joins, subscriptions
 from sinks.aggregates import Command, Named, Verdict
 from sinks.changes import Append, Change, Put
 from sinks.dead_letters import DeadLetter
+from sinks.identities import Name
+from sinks.subject_keys import Erased
 from sinks.subscriptions import Held
 from sinks.tables import events, messages, streams
 
@@ -26,6 +28,8 @@ class Entry:
     order; ``visits`` are those whose accounts it told; ``letter`` says why it is dead. ``keys``
     are the tenant's, where what is told again is to be sealed again. A ``command`` gets its
     ``verdict``, and events by it, in the transaction; ``asked`` is the one that a dead record was.
+    ``said_at`` is when the sender says that it was said; ``about`` are people (ids as text) and
+    ``names`` gives identifiers of whom it is about beside its events'. It ``erases`` somebody.
     """
 
     offset: int
@@ -39,6 +43,10 @@ class Entry:
     command: Command | None = None
     verdict: Verdict | None = None
     asked: Named | None = None
+    said_at: datetime | None = None
+    about: frozenset[str] = frozenset()
+    names: Callable[[], Sequence[Name]] | None = field(default=None, repr=False)
+    erases: Erased | None = None
 
     def known_as(self) -> tuple[str, str, str] | None:
         """Tenant, feed and message id, by which the same message is known again."""

@@ -1,6 +1,6 @@
 """A pool of connections for questions: each is one snapshot that shows one tenant's rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg import errors
 
 from schemas.topics import EVENTS
-from sinks.database import Database
+from sinks.database import Database, DatabaseAway
 from sinks.queries import NotMigrated, Snapshot
 
 JUDGED = "verification"  # the projection whose facts are judged after they were folded
@@ -29,15 +29,22 @@ Departments: TypeAlias = frozenset[UUID] | Literal[Every.ALL]
 
 @dataclass(frozen=True, slots=True)
 class Readers:
-    """Connections as ``wt_app``; a statement that takes longer than ``seconds`` is given up."""
+    """Connections as ``wt_app``; a statement that takes longer than ``seconds`` is given up.
+
+    Nobody reads before they ``may``.
+    """
 
     database: Database
     seconds: int
+    may: Callable[[], bool] = lambda: True
 
     @classmethod
-    def open(cls, url: str, *, name: str, size: int, seconds: int) -> Self:
+    def open(
+        cls, url: str, *, name: str, size: int, seconds: int,
+        may: Callable[[], bool] = lambda: True,
+    ) -> Self:  # fmt: skip
         """Open the pool; connections are made when first needed."""
-        return cls(Database.open(url, name=name, size=size), seconds)
+        return cls(Database.open(url, name=name, size=size), seconds, may)
 
     @contextmanager
     def as_tenant(
@@ -49,6 +56,8 @@ class Readers:
         :class:`~sinks.database.DatabaseAway`, also for a statement that took too long,
         :class:`~sinks.database.LoginRefused`, :class:`~sinks.queries.NotMigrated`.
         """
+        if not self.may():
+            raise DatabaseAway("nothing is shown before the log of erasures is read")
         try:
             with self.database.connection() as connection, connection.transaction():
                 connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

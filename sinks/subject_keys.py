@@ -6,6 +6,7 @@ version, and holds no other lock: whoever waits for it waits for nobody.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -30,6 +31,21 @@ class Stored:
     version: int
     wrapped: bytes | None = field(repr=False)
     tenant_key_version: int
+    destroyed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """A person whose key is destroyed up to a version (0: none was made), as of a time."""
+
+    name: Name
+    key_version: int
+    at: datetime
+
+    @property
+    def tombstone(self) -> int:
+        """The version whose destruction says that this erasure was carried out."""
+        return max(self.key_version, 1)
 
 
 def find(database: Database, wanted: Collection[Name]) -> dict[Name, list[Stored]]:
@@ -99,18 +115,35 @@ def renew(database: Database, made: Collection[Stored]) -> None:
         hit("keys: made")
 
 
-def destroy(connection: Connection[Row], tenant_id: UUID, subjects: Collection[UUID]) -> int:
-    """Destroy people's keys, in a transaction of the caller's that holds no lock above these.
+def erase(connection: Connection[Row], erasures: Iterable[Erased]) -> int:
+    """Destroy people's keys, in a transaction that shows their tenants; how many versions.
 
-    A person without a key gets a tombstone too, so that none is made later. Returns how many
-    versions of keys were destroyed by this.
+    The same again destroys nothing, also where the person came anew since. Versions that were
+    made after the erasure was decided, but before this, go too. A person without a key gets a
+    tombstone, so that none is made for what was said before. Nothing of a deleted tenant.
     """
-    for_tenants(connection, [tenant_id])
-    tenants, people = _arrays({(tenant_id, each) for each in subjects})
-    connection.execute(_BURY, (tenants, people))
-    # A version that is being made at this moment is waited for here, and seen below.
-    connection.execute(_LOCK, (tenants, people))
-    return connection.execute(_DESTROY, (tenants, people)).rowcount
+    destroyed, left = 0, list(erasures)
+    while left:  # each person once at a time, in the order of their erasures
+        turn: dict[Name, Erased] = {}
+        later = [each for each in left if turn.setdefault(each.name, each) is not each]
+        destroyed += _erase(connection, [turn[name] for name in sorted(turn)])
+        assert len(later) < len(left), "each turn takes somebody"
+        left = later
+    return destroyed
+
+
+def begin_anew(database: Database, made: Collection[Stored], said: Mapping[Name, datetime]) -> None:
+    """Store versions after a destroyed newest one, for people of whom something was said later."""
+    rows = sorted(made, key=lambda each: each.name)
+    tenants, subjects = _arrays({each.name for each in rows})
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, tenants)
+        newest = {
+            (UUID(row["tenant_id"]), UUID(row["subject_id"])): row
+            for row in connection.execute(_LOCK, (tenants, subjects)).fetchall()
+        }  # the highest version last
+        _insert(connection, [each for each in rows if _follows(each, newest, said)])
+        hit("keys: made")
 
 
 def waiting(connection: Connection[Row], tenant_id: UUID, newest: int, limit: int) -> list[Stored]:
@@ -126,6 +159,33 @@ def rewrap(connection: Connection[Row], again: Sequence[Stored]) -> None:
     wrapped = [each.wrapped for each in again]
     by = [each.tenant_key_version for each in again]
     connection.execute(_REWRAP, (tenants, subjects, versions, wrapped, by))
+
+
+def _erase(connection: Connection[Row], turn: Sequence[Erased]) -> int:
+    tenants, people = ([each.name[part] for each in turn] for part in (0, 1))
+    stones, times = [each.tombstone for each in turn], [each.at for each in turn]
+    buried = connection.execute(_BURY, (tenants, people, stones, times)).fetchall()
+    fresh = {(UUID(row["tenant_id"]), UUID(row["subject_id"])) for row in buried}
+    # A version that is being made at this moment is waited for here, and seen below.
+    stones_there = {
+        (UUID(row["tenant_id"]), UUID(row["subject_id"])): row["version"]
+        for row in connection.execute(_LOCK, (tenants, people)).fetchall()
+        if not row["alive"]
+    }
+    due = [
+        each for each in turn
+        if each.name in fresh or stones_there.get(each.name, 0) < each.tombstone
+    ]  # fmt: skip
+    given = ([each.name[part] for each in due] for part in (0, 1))
+    return connection.execute(_DESTROY, (*given, [each.at for each in due])).rowcount
+
+
+def _follows(each: Stored, newest: Mapping[Name, Row], said: Mapping[Name, datetime]) -> bool:
+    row = newest.get(each.name)
+    if row is None or row["destroyed_at"] is None or row["version"] != each.version - 1:
+        return False
+    later: bool = said[each.name] > row["destroyed_at"]
+    return later
 
 
 def _insert(connection: Connection[Row], rows: Sequence[Stored]) -> set[Name]:
@@ -146,11 +206,12 @@ def _stored(row: Row) -> Stored:
     return Stored(
         name=(UUID(row["tenant_id"]), UUID(row["subject_id"])), version=row["version"],
         wrapped=row["wrapped"], tenant_key_version=row["tenant_key_version"],
+        destroyed_at=row.get("destroyed_at"),
     )  # fmt: skip
 
 
 _FIND = """
-SELECT tenant_id, subject_id, version, wrapped, tenant_key_version FROM subject_keys
+SELECT tenant_id, subject_id, version, wrapped, tenant_key_version, destroyed_at FROM subject_keys
 WHERE (tenant_id, subject_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
 """
 _INSERT = """
@@ -162,7 +223,7 @@ ON CONFLICT DO NOTHING
 RETURNING tenant_id, subject_id
 """
 _LOCK = """
-SELECT tenant_id, subject_id, version, destroyed_at IS NULL AS alive FROM subject_keys
+SELECT tenant_id, subject_id, version, destroyed_at, destroyed_at IS NULL AS alive FROM subject_keys
 WHERE (tenant_id, subject_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
 ORDER BY tenant_id, subject_id, version
 FOR UPDATE
@@ -177,14 +238,19 @@ RETURNING subject_keys.tenant_id, subject_keys.subject_id, subject_keys.version
 """
 _BURY = """
 INSERT INTO subject_keys (tenant_id, subject_id, version, tenant_key_version, destroyed_at)
-SELECT tenant_id, subject_id, 1, 0, now()
-FROM unnest(%s::uuid[], %s::uuid[]) AS buried (tenant_id, subject_id)
+SELECT tenant_id, subject_id, version, 0, at
+FROM unnest(%s::uuid[], %s::uuid[], %s::int[], %s::timestamptz[])
+     AS buried (tenant_id, subject_id, version, at)
+WHERE NOT EXISTS (SELECT FROM deleted_tenants WHERE id = buried.tenant_id)
+ORDER BY tenant_id, subject_id
 ON CONFLICT DO NOTHING
+RETURNING tenant_id, subject_id
 """
 _DESTROY = """
-UPDATE subject_keys SET wrapped = NULL, destroyed_at = now()
-WHERE (tenant_id, subject_id) IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[]))
-  AND destroyed_at IS NULL
+UPDATE subject_keys SET wrapped = NULL, destroyed_at = erased.at
+FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS erased (tenant_id, subject_id, at)
+WHERE subject_keys.tenant_id = erased.tenant_id AND subject_keys.subject_id = erased.subject_id
+  AND subject_keys.destroyed_at IS NULL
 """
 _WAITING = """
 SELECT tenant_id, subject_id, version, wrapped, tenant_key_version FROM subject_keys

@@ -94,6 +94,13 @@ def gone(connection: Connection[Row], of: Collection[UUID] | Collection[str]) ->
     return frozenset(row["id"] for row in rows)
 
 
+def anew(connection: Connection[Row], of: Collection[UUID]) -> frozenset[UUID]:
+    """Those of these tenants in which erased people come anew by what is reported later."""
+    for_tenants(connection, of)
+    rows = connection.execute("SELECT id FROM tenants WHERE erased_people = 'anew'").fetchall()
+    return frozenset(UUID(row["id"]) for row in rows)
+
+
 def standings(
     connection: Connection[Row], of: Collection[UUID] | Collection[str]
 ) -> list[Standing]:

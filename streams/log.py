@@ -1,7 +1,8 @@
 """Questions to the brokers: which topics there are, where a partition ends, what stands there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from confluent_kafka import (
     Consumer,
@@ -16,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 REPLY_SECONDS = 5.0
 AGAIN_SECONDS = 0.05
 LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+PIECE = 1_000  # records in memory at a time
 TAIL = 64  # of the last records, one at least is ours, or none of them is
 # librdkafka's default of 1,000 ms between empty fetches costs a factor of seven.
 FETCH = {"fetch.queue.backoff.ms": 2, "fetch.wait.max.ms": 50}
@@ -53,6 +55,41 @@ def last_records(bootstrap_servers: str, topic: str, partition: int) -> list[Mes
 
     Offsets may hold no record (a transaction's control records), so fewer may come.
     """
+    with _reader(bootstrap_servers) as consumer:
+        low, high = _bounds(consumer, TopicPartition(topic, partition))
+        if low >= high:
+            return []
+        consumer.assign([TopicPartition(topic, partition, max(low, high - TAIL))])
+        return _drain(consumer, high)
+
+
+def pieces(
+    bootstrap_servers: str, topic: str, after: Mapping[int, int]
+) -> Iterator[tuple[int, int, int, list[Message]]]:
+    """Every record of a topic from these offsets on (else from 0) to where it ends now.
+
+    Partition by partition, ascending, at most ``PIECE`` at a time: partition, the first offset
+    that it still has, the offset after the last of these, and the records. One without unread
+    records comes once, as does one that lacks some of them, without any.
+
+    Raises :class:`TopicMissing` or :class:`BrokerAway`.
+    """
+    with _reader(bootstrap_servers) as consumer:
+        for partition in _partitions(consumer, topic):
+            low, high = _bounds(consumer, TopicPartition(topic, partition))
+            at = after.get(partition, 0)
+            if at >= high or low > at:
+                yield partition, low, high, []
+                continue
+            while at < high:
+                consumer.assign([TopicPartition(topic, partition, at)])
+                found = _drain(consumer, min(high, at + PIECE))
+                at = min(high, at + PIECE)
+                yield partition, low, at, [each for each in found if each.offset() < at]
+
+
+@contextmanager
+def _reader(bootstrap_servers: str) -> Iterator[Consumer]:
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
@@ -64,16 +101,18 @@ def last_records(bootstrap_servers: str, topic: str, partition: int) -> list[Mes
         }
     )
     try:
-        place = TopicPartition(topic, partition)
-        low, high = _bounds(consumer, place)
-        if low >= high:
-            return []
-        consumer.assign([TopicPartition(topic, partition, max(low, high - TAIL))])
-        return _drain(consumer, high)
+        yield consumer
     except KafkaException as error:
         raise BrokerAway(_said(error)) from error
     finally:
         consumer.close()
+
+
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
+    found = consumer.list_topics(topic, timeout=REPLY_SECONDS).topics[topic]
+    if found.error is not None:
+        raise TopicMissing("a topic is missing (hint: wardtrail migrate)")
+    return sorted(found.partitions)
 
 
 def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:

@@ -6,7 +6,22 @@ from collections.abc import Mapping
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from schemas.topics import ERASURES, Topic
+
 LED_SECONDS = 20.0
+PARTITIONS = 4
+
+
+def make_erasures(bootstrap_servers: str, *beside: Topic) -> None:
+    """The log of erasures, unless it is there: whatever opens something reads it first."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    there = admin.list_topics(timeout=LED_SECONDS).topics
+    for topic in (ERASURES, *beside):
+        if topic.name not in there:
+            make_topic(
+                bootstrap_servers, topic.name, PARTITIONS,
+                {"retention.ms": str(topic.retention_ms), "max.message.bytes": "9000000"},
+            )  # fmt: skip
 
 
 def make_topic(

@@ -5,7 +5,7 @@ from alembic import op
 from migrations.frozen import run
 
 revision = "018"
-down_revision = "016"
+down_revision = "017"
 
 
 def upgrade() -> None:

@@ -3,6 +3,7 @@
 import click
 
 from ops.cli.commanding import command as asking
+from ops.cli.erase import erase
 from ops.cli.errors import Told
 from ops.cli.exporting import export
 from ops.cli.feeds import feeds
@@ -37,6 +38,6 @@ def main() -> None:
 for command in (
     up, down, status, demo, migrate, worker, serve,
     send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds,
-    simulating, verify, rebuild, find, tenants, keys,
+    simulating, verify, rebuild, find, tenants, keys, erase,
 ):  # fmt: skip
     main.add_command(command)

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from ops.access import NotConfigured
 from ops.deploy import TopicUnfit
+from ops.erasing import ErasureUnfinished
 from ops.refusals import StartRefused
 from ops.settings import SettingsInvalid
 from ops.simulator import ScenarioRefused
@@ -22,6 +23,7 @@ from schemas.failpoints import FailPointsInvalid
 from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible, SchemaMissing
 from schemas.sealing import EnvelopeInvalid, KeyMissing, KeyServiceAway
 from sinks.database import DatabaseAway, LoginRefused, Refused
+from sinks.erasing import OnHold, PatientUnknown, RequestUnfit, Unconfirmed
 from sinks.feeds import FeedThere, InstanceOther
 from sinks.lifecycle import NotDrained, NotExported, TenantActive, TenantThere
 from sinks.queries import NotMigrated, TenantUnknown
@@ -30,7 +32,9 @@ from sinks.rebuild import EventsUnknown, EventUnfit, Overtaken
 from sinks.relay import RowsMissing
 from sinks.roots import RootChanging, RootOther
 from sinks.rotation import TenantWithoutKeys
+from sinks.subscriptions import TopicReplaced
 from sinks.tenancy import FeedUnknown, TenantDeleted, ZoneUnknown
+from streams.erasures import ErasuresLost
 from streams.log import BrokerAway, TopicMissing
 
 MISUSED = 2
@@ -79,6 +83,13 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (FeedThere, ""),
     (InstanceOther, ""),
     (ScenarioRefused, ""),
+    (PatientUnknown, "an id, or - and the number on standard input"),
+    (Unconfirmed, ""),
+    (OnHold, "wardtrail erase holds"),
+    (RequestUnfit, "wardtrail erase status"),
+    (ErasureUnfinished, "the same again goes on where it was"),
+    (ErasuresLost, "restore the topic subject.erasures.v1: nothing is opened without it"),
+    (TopicReplaced, ""),
 )
 MISUSES = (SettingsInvalid, ZoneUnknown, ScenarioRefused, FailPointsInvalid, TenantUnfit)
 DEBUG_HINT = "WARDTRAIL_LOG_LEVEL=debug shows where; the processes' logs are in the home's logs/"

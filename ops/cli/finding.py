@@ -36,7 +36,7 @@ def find(called: str, why: str | None, as_json: bool) -> None:
     settings = Settings.load()
     tenant = visits.named(settings, called)
     openings.note(settings, what="find", tenant_id=tenant.tenant_id, why=why)
-    with visits.reading(settings, tenant) as snapshot:
+    with visits.keyring(settings) as keyring, visits.reading(settings, tenant) as snapshot:
         held = visits.keys(settings, snapshot, tenant)
         try:
             asked = finding.read(query, held)
@@ -44,7 +44,6 @@ def find(called: str, why: str | None, as_json: bool) -> None:
             raise Failed(str(misasked), misasked.hint) from None
         found, more = lookups.find(snapshot, asked["sought"])
         late = queries.behind(snapshot, PATIENTS.name)
-    with visits.keyring(settings) as keyring:
         keys = visits.with_people(keyring, held, [UUID(each.id) for each in found])
     opened = [replace(each, demographics=_opened(each, keys)) for each in found]
     if as_json:

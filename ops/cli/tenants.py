@@ -4,7 +4,7 @@ import getpass
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +17,12 @@ from rich.table import Table
 from ops import access, feed_copy, openings, tenant_export, tenant_fields
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
+from ops.opening import nobodys
 from ops.settings import Settings
 from schemas.topics import FOREVER_MS, TOPICS
 from sinks import lifecycle, tenancy
 from sinks.database import Database
+from sinks.keyring import Keyring
 from sinks.queries import TenantUnknown
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -34,6 +36,11 @@ def tenants() -> None:
 def _described(command: _Command) -> _Command:
     """The options that describe a tenant."""
     for decorate in (
+        click.option(
+            "--erased-people",
+            type=click.Choice(["dark", "anew"]),
+            help="What is reported of them later: stays dark, or comes anew.",
+        ),
         click.option("--messages-per-second", type=click.IntRange(min=1), help="Of all its feeds."),
         click.option("--integrations", help="Settings of outside systems: a JSON object."),
         click.option("--branding", help="Logo, colours: a JSON object."),
@@ -153,9 +160,12 @@ def export(called: str, file: Path, opened: bool, reason: str | None) -> None:
         openings.note(
             settings, what="tenants export --open", tenant_id=tenant.tenant_id, why=reason
         )  # fmt: skip
-    with shown.err().status("writing") as status, visits.keyring(settings) as keyring:
+    ring: AbstractContextManager[Keyring | None]
+    ring = visits.keyring(settings) if opened else nullcontext()
+    with shown.err().status("writing") as status, ring as keyring:
         written = tenant_export.write(
-            url, tenant.tenant_id, file, keys=keys, people=keyring.reading,
+            url, tenant.tenant_id, file, keys=keys,
+            people=keyring.reading if keyring else nobodys,
             tell=lambda table, rows: status.update(f"{table}: {rows}"),
         )  # fmt: skip
     beside = tenant_export.manifest(

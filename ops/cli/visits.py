@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from ops import access
+from ops import access, obeying
 from ops.cli.errors import Failed
 from ops.deploy import DEMO
 from ops.settings import Settings
@@ -19,8 +19,9 @@ from sinks import queries, tenancy
 from sinks.database import Database
 from sinks.keyring import Keyring
 from sinks.queries import Snapshot, Tenant
+from streams.log import BrokerAway
 
-VISIT_NUMBER_CHARACTERS_MAX = 1_000  # HL7's longest identifier has 250
+NUMBER_CHARACTERS_MAX = 1_000  # HL7's longest identifier has 250
 STDIN = "-"
 Meant: TypeAlias = UUID | None  # None: a visit number on standard input
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -138,7 +139,7 @@ def visit(
         if not queries.visits(connection, [admission]):
             raise Failed(f"no visit of this tenant has this id: {admission}")
         return admission
-    number, said = _visit_number()
+    number, said = number_on_stdin("visit number", "wardtrail where - < FILE")
     held = keys(settings, connection, tenant)
     tried = [authority or said] if authority or said else _authorities(connection, tenant)
     ids = {
@@ -178,10 +179,20 @@ def shut(settings: Settings, connection: Snapshot, tenant: Tenant) -> str | None
 
 @contextmanager
 def keyring(settings: Settings) -> Iterator[Keyring]:
-    """People's keys, as processes have them that may open what is sealed."""
+    """People's keys, as processes have them that may open what is sealed.
+
+    Erasures are obeyed first: of a database that was restored nothing is opened before that.
+    """
     database = Database.open(access.role_url(settings, "wt_worker"), name="keys", size=2)
     try:
-        yield Keyring(database, access.root(settings))
+        try:
+            obeying.replay(settings, database)
+        except BrokerAway as away:
+            raise Failed(
+                f"nothing is opened before the log of erasures is read: {away}",
+                "is it up? see: wardtrail status",
+            ) from None
+        yield Keyring(database, access.root(settings), held_seconds=settings.held_seconds)
     finally:
         database.close()
 
@@ -194,15 +205,15 @@ def with_people(keyring: Keyring, held: Keys, people: Iterable[UUID]) -> Keys:
     return keys
 
 
-def _visit_number() -> tuple[str, str]:
+def number_on_stdin(what: str, usage: str) -> tuple[str, str]:
     """The first line of standard input: the number, and its authority if it names one."""
-    text = click.get_text_stream("stdin").readline(VISIT_NUMBER_CHARACTERS_MAX + 1)
-    if len(text) > VISIT_NUMBER_CHARACTERS_MAX:
-        raise Failed("the visit number on standard input is too long")
+    text = click.get_text_stream("stdin").readline(NUMBER_CHARACTERS_MAX + 1)
+    if len(text) > NUMBER_CHARACTERS_MAX:
+        raise Failed(f"the {what} on standard input is too long")
     parts = text.strip().split("^")
     number = parts[0].strip()
     if not number:
-        raise Failed("no visit number on standard input", "wardtrail where - < FILE")
+        raise Failed(f"no {what} on standard input", usage)
     authority = parts[3].partition("&")[0].strip() if len(parts) > 3 else ""
     return number, authority
 

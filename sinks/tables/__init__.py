@@ -8,6 +8,7 @@ from sqlalchemy import Table
 
 from sinks.tables.commands import command_results
 from sinks.tables.declare import metadata
+from sinks.tables.erasure import data_deletion_requests, legal_holds
 from sinks.tables.intake import (
     deleted_positions,
     deleted_tenants,
@@ -77,6 +78,7 @@ __all__ = [
     "admission_facts",
     "admission_read_models",
     "command_results",
+    "data_deletion_requests",
     "dead_letter_requests",
     "dead_letters",
     "deleted_positions",
@@ -91,6 +93,7 @@ __all__ = [
     "flightplan_read_models",
     "handovers",
     "intake_refusals",
+    "legal_holds",
     "messages",
     "metadata",
     "parked_records",

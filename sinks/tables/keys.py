@@ -1,4 +1,4 @@
-"""People's keys, wrapped by their tenants' (015)."""
+"""People's keys, wrapped by their tenants' (015, 017)."""
 
 from sqlalchemy import (
     BigInteger,
@@ -37,5 +37,9 @@ subject_keys = Table(
         "idx_subject_keys_wrapped_by",
         "tenant_id", "tenant_key_version", "subject_id",
         postgresql_where=text("destroyed_at IS NULL"),
+    ),
+    Index(
+        "idx_subject_keys_erased", "tenant_id", "subject_id",
+        postgresql_where=text("destroyed_at IS NOT NULL"),
     ),
 )  # fmt: skip

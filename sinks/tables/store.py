@@ -47,6 +47,11 @@ tenants = Table(
         "exported_at", DateTime(timezone=True),
         comment="as of when everything was last written out",
     ),
+    Column(
+        "erased_people", String(10), nullable=False, server_default="dark",
+        comment="what is reported of them later: stays dark, or is of somebody who came anew",
+    ),
+    CheckConstraint("erased_people IN ('dark', 'anew')", name="erased_people"),
     CheckConstraint("subdomain ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'", name="subdomain"),
     CheckConstraint("messages_per_second > 0", name="rate"),
     Index("idx_tenants_active", "is_active"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,25 +33,29 @@ def decide(
     """The rows of ``events`` that a message becomes, without version, partition and times.
 
     Sealed fields are under each person's key, which ``keys`` must have at hand; of a person
-    whose key was destroyed nothing is sealed and nothing kept.
+    whose key was destroyed nothing is sealed and nothing kept, nor of one who came anew what was
+    said before.
 
     ``people`` has one person per part; a part whose identifiers are in conflict becomes nothing
     but that conflict, and the others stay what they are. What is told of two patients stands in
     the stream of the one who is to be another.
     """
+    said = said_at(facts)
     return [
         _event(
-            draft,
-            part,
-            message,
-            person=whose,
-            feed=feed,
-            keys=keys,
-            mapper_version=mapper_version,
+            draft, part, message,
+            person=whose, feed=feed, keys=keys, mapper_version=mapper_version, said=said,
         )
         for part, person in zip(facts.parts, people, strict=True)
         for draft, whose in _drafts(facts, part, person)
-    ]
+    ]  # fmt: skip
+
+
+def said_at(facts: Facts) -> datetime | None:
+    """When the sender says that the message was said (EVN-2, else MSH-7), the latest of it."""
+    told = [draft.data["reported_at"] for part in facts.parts for draft in part.drafts]
+    told += [change.reported_at for part in facts.parts for change in part.changes]
+    return max((instant(each) for each in told if each is not None), default=None)
 
 
 def whose(facts: Facts, people: Sequence[Person]) -> set[UUID]:
@@ -143,13 +148,16 @@ def _event(
     feed: Feed,
     keys: Keys,
     mapper_version: int,
+    said: datetime | None,
 ) -> EventRow:
     declared = events.TYPES[draft.event_type]
     assert declared.stream_type == draft.stream_type, f"a draft of no stream: {draft.event_type}"
     event_id = identity.event(
         UUID(message["message_id"]), draft.event_type, draft.ordinal, draft.role
     )
-    sealed = keys.sealed(draft.clear, person=UUID(person.patient_id), record=event_id)
+    subject = UUID(person.patient_id)
+    dark = bool(draft.clear) and keys.dark(subject, said)
+    sealed = None if dark else keys.sealed(draft.clear, person=subject, record=event_id)
     return {
         "event_id": event_id,
         "stream_id": _stream(draft, part, person, keys),
@@ -166,7 +174,7 @@ def _event(
         "occurred_text": draft.occurred.text,
         "data": {
             **_data(draft, part, person, feed, keys),
-            **({} if sealed is None else _tokens(draft.clear, UUID(person.patient_id), keys)),
+            **({} if sealed is None else _tokens(draft.clear, subject, keys)),
         },
         "sealed": {} if sealed is None else sealed,
         "metadata": {

@@ -1,66 +1,50 @@
 """The ledger's processor: raw messages in, numbered events out, each message once."""
 
 import logging
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from schemas import identity, sealing
+from schemas import sealing
 from schemas.clock import instant
 from schemas.codec import Codec, Undecodable
 from schemas.feeds import Feed
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, KeyService, KeysWanted, Subject
-from schemas.topics import COMMANDS, EVENTS, HL7V2
+from schemas.topics import COMMANDS, ERASURES, EVENTS, HL7V2
 from sinks import aggregates, aliases, ledger, tenancy
 from sinks import identities as identity_rows
-from sinks.accounts import Visit
+from sinks.darkening import KeysStale
 from sinks.database import Database
-from sinks.dead_letters import DeadLetter
-from sinks.keyring import Keyring
+from sinks.keyring import HELD_SECONDS, Keyring
 from sinks.numbering import Entry
 from sinks.subject_keys import Name
 from streams import ports
 from streams.ledger import identities
 from streams.ledger.commands.reading import Reading
-from streams.ledger.decide import decide, named, visits, whose
-from streams.ledger.mapping.facts import Facts, Ignored, Unmappable
-from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
+from streams.ledger.decide import named, said_at, whose
+from streams.ledger.erasing import Erasing
+from streams.ledger.mapped import Mapped, entry_of, failed, letter_of
+from streams.ledger.mapping.facts import Facts, Unmappable
+from streams.ledger.mapping.hl7v2 import map_message
 from streams.ownership import Ownership, told
 
 KEY_TRIES = 5  # each finds more people whose keys a chunk needs, and is then done again
 RAW = HL7V2.records[0]
-# MSH-9 as sent may be anything, also a name where a torn message has one.
-_CODES = re.compile(r"[A-Za-z0-9]{1,3}([_^][A-Za-z0-9]{1,3}(\^[A-Za-z0-9]{3}_[A-Za-z0-9]{3})?)?")
+
+Asked = tuple[Name, datetime | None]
+"""A person whose key is needed, and when that was said which is to be sealed by it."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mapped:
-    """A record read and mapped: the message with its feed and keys, what it says, of whom.
-
-    ``named`` has what each part of :class:`Facts` names; with a ``letter`` nothing else counts.
-    """
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    message: Mapping[str, Any] | None = None
-    feed: Feed | None = None
-    keys: Keys | None = None
-    said: Facts | Ignored | None = None
-    named: tuple[identities.Named, ...] = ()
-    letter: DeadLetter | None = None
-
-
 @dataclass(slots=True, kw_only=True)
 class Ledger:
-    """Turns ``emr.hl7v2.v1`` and ``app.commands.v1`` into ``events``.
+    """Turns ``emr.hl7v2.v1``, ``app.commands.v1`` and ``subject.erasures.v1`` into ``events``.
 
-    A :class:`~streams.ports.Processor`; both topics' partitions of a number go together.
+    A :class:`~streams.ports.Processor`; the topics' partitions of a number go together.
     """
 
     database: Database
@@ -68,13 +52,16 @@ class Ledger:
     codec: Codec
     root: KeyService
     name: str = "ledger"
-    topics: tuple[str, ...] = (HL7V2.name, COMMANDS.name)
+    topics: tuple[str, ...] = (HL7V2.name, COMMANDS.name, ERASURES.name)
+    held_seconds: float = HELD_SECONDS
     keyring: Keyring = field(init=False)
     commands: Reading = field(init=False)
+    erasures: Erasing = field(init=False)
 
     def __post_init__(self) -> None:
-        self.keyring = Keyring(self.database, self.root)
+        self.keyring = Keyring(self.database, self.root, held_seconds=self.held_seconds)
         self.commands = Reading(codec=self.codec, keys_of=self._keys_of)
+        self.erasures = Erasing(codec=self.codec, keys_of=self._keys_of)
 
     def take(
         self, partitions: Sequence[ports.Partition], *, generation: int
@@ -92,6 +79,8 @@ class Ledger:
         """Decode, open and map a chunk; runs while the one before it is written."""
         if topic == COMMANDS.name:
             return self.commands.entries(records)
+        if topic == ERASURES.name:
+            return self.erasures.entries(records)
         with told():
             read = [self._read(record) for record in records]
             tenants = {str(each.message["tenant_id"]) for each in read if each.message}
@@ -105,9 +94,7 @@ class Ledger:
             batch = self._of_the_living(batch)
             mapped = [each for each in batch if isinstance(each, Mapped)]
             people = self._people(mapped)
-            wanted = _whose(mapped, people) | self._asking(batch)
-            _learn(batch, self._sealing(wanted), again=False)
-            entries = [_entry(each, people) if isinstance(each, Mapped) else each for each in batch]
+            entries = self._entries(batch, mapped, people)
             for _ in range(KEY_TRIES):
                 try:
                     return ledger.append(
@@ -115,7 +102,20 @@ class Ledger:
                     )
                 except KeysWanted as more:  # of whom only the streams' own events tell
                     _learn(batch, self._sealing(more.people, anew=True), again=True)
+                except KeysStale as gone:  # of whom was erased within the minute
+                    self.keyring.forget(gone.people)
+                    entries = self._entries(batch, mapped, people)
         raise ports.Transient("a chunk names ever more people whose keys it needs; again")
+
+    def _entries(
+        self,
+        batch: Sequence[Mapped | Entry],
+        mapped: Sequence[Mapped],
+        people: Mapping[tuple[int, int], identities.Person],
+    ) -> list[Entry]:
+        """What a chunk becomes by people's keys as they are at hand."""
+        _learn(batch, self._found(_whose(mapped, people) + self._asking(batch)), again=False)
+        return [entry_of(each, people) if isinstance(each, Mapped) else each for each in batch]
 
     def _read(self, record: ports.Record) -> Mapped:
         read = Mapped(offset=record.offset, key=record.key, value=record.value)
@@ -127,7 +127,7 @@ class Ledger:
             instant(message["received_at"])
         except (Undecodable, ValueError, OverflowError) as error:
             reason = str(error) if isinstance(error, Undecodable) else "an id or a time is none"
-            return replace(read, letter=_letter(read, "decode", "undecodable", reason))
+            return replace(read, letter=letter_of(read, "decode", "undecodable", reason))
         return replace(read, message=message)
 
     def _feeds(self, tenants: set[str]) -> dict[UUID, Feed]:
@@ -155,18 +155,18 @@ class Ledger:
             if feed is None or str(feed.tenant_id) != message["tenant_id"]:
                 raise Unclaimed("no feed of this tenant has this id (see: wardtrail feeds list)")
             body, opened = self._open(message, keys)
-            read = replace(read, feed=feed, keys=opened)
+            read = replace(read, feed=feed, keys=opened, body=body)
             said = map_message(body, feed, received_at=instant(message["received_at"]))
         except Unclaimed as error:
-            return replace(read, letter=_letter(read, "map", "feed_unknown", str(error)))
+            return replace(read, letter=letter_of(read, "map", "feed_unknown", str(error)))
         except (EnvelopeInvalid, KeyMissing) as error:
-            return replace(read, letter=_letter(read, "open", "sealed", str(error)))
+            return replace(read, letter=letter_of(read, "open", "sealed", str(error)))
         except Unmappable as error:
-            return replace(read, letter=_letter(read, "map", error.cause, error.reason))
+            return replace(read, letter=letter_of(read, "map", error.cause, error.reason))
         except (ports.Transient, ports.Broken):
             raise
         except Exception as error:  # a fault of ours stops this message, not its partition
-            return replace(read, letter=_failed(read, "map", "mapper", error))
+            return replace(read, letter=failed(read, "map", "mapper", error))
         return _naming(replace(read, said=said))
 
     def _open(self, message: Mapping[str, Any], held: dict[str, Keys | None]) -> tuple[bytes, Keys]:
@@ -235,10 +235,36 @@ class Ledger:
         except KeyMissing as lost:
             raise ports.Transient(str(lost)) from lost
 
-    def _asking(self, batch: Sequence[Mapped | Entry]) -> set[Name]:
-        """The people whose keys commands will need, as far as is known before they're decided."""
-        commands = [each.command for each in batch if isinstance(each, Entry) and each.command]
-        return aggregates.people(self.database, commands) if commands else set()
+    def _found(self, asked: Sequence["Asked"]) -> dict[Name, Subject]:
+        """People's keys, anew for those of whom something was said after they were erased.
+
+        Only where their tenant wants that: else they stay dark.
+        """
+        found = self._sealing({name for name, _ in asked})
+        later: dict[Name, datetime] = {}
+        for name, at in asked:
+            if at is not None and found[name].destroyed and at > max(found[name].erased.values()):
+                later[name] = max(at, later.get(name, at))
+        if later:
+            with told(), self.database.connection() as connection, connection.transaction():
+                anew = tenancy.anew(connection, {name[0] for name in later})
+            later = {name: at for name, at in later.items() if name[0] in anew}
+        if later:
+            with told():
+                found |= self.keyring.after_erasure(later)
+        return found
+
+    def _asking(self, batch: Sequence[Mapped | Entry]) -> list["Asked"]:
+        """The people whose keys commands will need, as far as is known before they're decided.
+
+        With when the last of them was asked; what was asked before an erasure stays dark anyhow.
+        """
+        asking = [each for each in batch if isinstance(each, Entry) and each.command]
+        if not asking:
+            return []
+        named = aggregates.people(self.database, [each.command for each in asking if each.command])
+        at = max(each.said_at for each in asking if each.said_at is not None)
+        return [(one, at) for one in named]
 
 
 class Unclaimed(Exception):  # noqa: N818  named for what is wrong
@@ -251,16 +277,17 @@ def _apart(keys: Keys | None) -> Keys | None:
 
 def _whose(
     batch: Iterable[Mapped], people: Mapping[tuple[int, int], identities.Person]
-) -> set[Name]:
-    """The people whose keys are needed to seal what messages say."""
-    wanted: set[Name] = set()
+) -> list[Asked]:
+    """The people whose keys are needed to seal what messages say, and when each said it."""
+    wanted: list[Asked] = []
     for each in batch:
         if each.letter is not None or not isinstance(each.said, Facts) or each.keys is None:
             continue
         named = [people[each.offset, number] for number in range(len(each.said.parts))]
         # What fails here fails again where it becomes a dead letter.
         with suppress(Exception):
-            wanted.update((each.keys.tenant_id, one) for one in whose(each.said, named))
+            at, tenant = said_at(each.said), each.keys.tenant_id
+            wanted += [((tenant, one), at) for one in whose(each.said, named)]
     return wanted
 
 
@@ -282,113 +309,6 @@ def _naming(mapped: Mapped) -> Mapped:
     assert message is not None, "what was mapped is a message"
     assert keys is not None, "what was opened has its keys"
     try:
-        return replace(mapped, named=tuple(named(said, message, keys.identity)))
+        return replace(mapped, named=tuple(named(said, message, keys.identity)), body=None)
     except Exception as error:  # as a fault of the mapper
-        return replace(mapped, letter=_failed(mapped, "decide", "decide", error))
-
-
-def _entry(mapped: Mapped, people: Mapping[tuple[int, int], identities.Person]) -> Entry:
-    """What the ledger's transaction is to write of a record."""
-    rows: list[dict[str, Any]] = []
-    learned: list[Visit] = []
-    told: str | None = None
-    if mapped.letter is None and isinstance(mapped.said, Facts):
-        whom = [people[mapped.offset, number] for number in range(len(mapped.said.parts))]
-        try:
-            rows, learned = _decided(mapped, mapped.said, whom)
-            told = _reason(mapped.said, whom)
-        except Exception as error:  # as a fault of the mapper
-            rows, learned = [], []
-            mapped = replace(mapped, letter=_failed(mapped, "decide", "decide", error))
-    message, said = mapped.message, mapped.said
-    outcome, reason = "applied", told
-    if mapped.letter is not None:
-        outcome, reason = "dead", mapped.letter.reason
-    elif isinstance(said, Ignored):
-        outcome, reason = "ignored", said.reason
-    return Entry(
-        offset=mapped.offset,
-        key=mapped.key,
-        value=mapped.value,
-        message=message and _row(message, mapped, outcome, reason),
-        events=rows,
-        visits=learned,
-        letter=mapped.letter,
-        keys=mapped.keys,
-    )
-
-
-def _decided(
-    mapped: Mapped, said: Facts, people: Sequence[identities.Person]
-) -> tuple[list[dict[str, Any]], list[Visit]]:
-    """The events that a message becomes, and the visits whose accounts it tells."""
-    assert mapped.message is not None, "what was mapped is a message"
-    assert mapped.feed is not None, "what was mapped has its feed"
-    assert mapped.keys is not None, "what was opened has its keys"
-    rows = decide(
-        said, people, mapped.message,
-        feed=mapped.feed, keys=mapped.keys, mapper_version=MAPPER_VERSION,
-    )  # fmt: skip
-    return rows, visits(said, people, mapped.message, mapped.keys)
-
-
-def _reason(said: Facts, people: Sequence[identities.Person]) -> str | None:
-    """What is to be told of a message beside its events, what it left out first."""
-    return "; ".join((*said.left_out, *_of_identity(people))) or None
-
-
-def _of_identity(people: Sequence[identities.Person]) -> Iterator[str]:
-    """What is to be told of whom a message names."""
-    everyone = [each for person in people for each in (person, *person.sources)]
-    if any(each.conflict for each in everyone):
-        yield "identity.conflict"
-    elif any(each.sources for each in people) and all(each.one_already for each in people):
-        yield "already one patient"
-
-
-def _row(
-    message: Mapping[str, Any], mapped: Mapped, outcome: str, reason: str | None
-) -> dict[str, Any]:
-    said, keys = mapped.said, mapped.keys
-    kind = message["message_type"] if said is None else said.message_type
-    control = None
-    if said is not None and said.control_id and keys is not None:
-        control = str(identity.control(keys.identity, UUID(message["feed_id"]), said.control_id))
-    return {
-        "tenant_id": message["tenant_id"],
-        "feed_id": message["feed_id"],
-        "message_id": message["message_id"],
-        "received_at": instant(message["received_at"]),
-        "message_type": kind if _CODES.fullmatch(kind) else "?",
-        "control_hmac": control,
-        "outcome": outcome,
-        "reason": reason,
-        "mapper_version": MAPPER_VERSION,
-        "body_sealed": message["body"],
-    }
-
-
-def _failed(read: Mapped, stage: str, what: str, error: Exception) -> DeadLetter:
-    """A fault of ours, which stops this message and not its partition; says nothing of it."""
-    kind = type(error).__name__
-    logger.error("%s failed at offset %d: %s", what, read.offset, kind)
-    return _letter(read, stage, f"{what}_failed", f"{what} raised: {kind}")
-
-
-def _letter(read: Mapped, stage: str, cause: str, reason: str) -> DeadLetter:
-    message = read.message or {}
-    tenant, feed, message_id = (
-        UUID(message[each]) if each in message else None
-        for each in ("tenant_id", "feed_id", "message_id")
-    )
-    return DeadLetter(
-        offset=read.offset,
-        key=read.key,
-        value=read.value,
-        stage=stage,
-        cause=cause,
-        reason=reason,
-        tenant_id=tenant,
-        feed_id=feed,
-        message_id=message_id,
-    )
+        return replace(mapped, letter=failed(mapped, "decide", "decide", error))

@@ -13,13 +13,16 @@ from sinks.tables import patient_read_models, patient_tokens
 from streams.read_models.newest import Recency, recency
 from streams.trajectory.facts import iso
 
+ERASED = "patient.erased"
+
 
 def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     """Keep the snapshot that was reported last, then happened last, whenever it came.
 
     ``data["event_id"]`` is the record that the envelope in ``data["demographics"]`` is bound
     to; the person is the row's id. A token stands since the first of the snapshots that had it
-    one after the other.
+    one after the other. Who was erased has ``data["erased_at"]``, and neither demographics nor
+    tokens but of what was told of them anew.
     """
     loaded = rows[patient_read_models.name]
     created: datetime | None = loaded[0]["created_at"] if loaded else None
@@ -29,8 +32,10 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     for event in events:
         if created is None:
             created = instant(event["recorded_at"])
-        if data is None or _recency(data) < recency(event):
-            data = _snapshot(event)
+        if event["event_type"] == ERASED:
+            data, tokens = _erased(data, event), {}
+        elif data is None or data["newest"] is None or _recency(data) < recency(event):
+            data = _snapshot(event, data)
             tokens = {
                 token: tokens.get(token) or _token(event, token)
                 for token in event["data"].get("tokens", ())
@@ -73,7 +78,18 @@ def _changed(before: Mapping[str, Row], now: Mapping[str, Row]) -> Iterator[Chan
         yield Remove(patient_tokens, key)
 
 
-def _snapshot(event: Event) -> dict[str, Any]:
+def _erased(data: Mapping[str, Any] | None, event: Event) -> dict[str, Any]:
+    """What is left of a patient: that they are known, and were erased."""
+    kept = data or {
+        "patient_id": event["stream_id"], "trigger": None, "event_id": event["event_id"],
+        "feed_id": event["feed_id"], "reported_at": None, "newest": None,
+        "occurred_at": iso(instant(event["occurred_at"])),
+    }  # fmt: skip
+    at = iso(instant(event["data"]["erased_at"]))
+    return {**kept, "demographics": None, "erased_at": at}
+
+
+def _snapshot(event: Event, before: Mapping[str, Any] | None) -> dict[str, Any]:
     demographics = event["sealed"].get("demographics")
     reported = event["data"]["reported_at"]
     return {
@@ -85,6 +101,7 @@ def _snapshot(event: Event) -> dict[str, Any]:
         "reported_at": None if reported is None else iso(instant(reported)),
         "occurred_at": iso(instant(event["occurred_at"])),
         "newest": list(recency(event)),
+        **({"erased_at": before["erased_at"]} if before and "erased_at" in before else {}),
     }
 
 
@@ -95,7 +112,7 @@ def _recency(data: dict[str, Any]) -> Recency:
 
 PROJECTION = Projection(
     name="patients",
-    reads=frozenset(("patient.registered", "patient.updated")),
+    reads=frozenset(("patient.registered", "patient.updated", ERASED)),
     owns=(patient_read_models, patient_tokens),
     loads=(Load(table=patient_read_models, by="id"), Load(table=patient_tokens, by="patient_id")),
     fold=fold,

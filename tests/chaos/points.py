@@ -24,7 +24,7 @@ ONCE = frozenset({"keys: unwrap", "keys: made", "keys: counted", "sink: dead let
 }
 # Passed by no part of a play; each has its own sweep.
 APART = frozenset({"migration: step", "ledger: deciding", "sink: released", "keys: rewrapped"}) | {
-    point for point in failpoints.NAMES if point.startswith("rebuild: ")
+    point for point in failpoints.NAMES if point.startswith(("rebuild: ", "erase: "))
 }
 JUDGING = frozenset(point for point in failpoints.NAMES if point.startswith("judge: "))
 """Passed where there is something to judge: swept by plays of the judges."""

@@ -16,6 +16,7 @@ BUILDERS = dict.fromkeys(EVENTS.records, headers.for_event) | {
     "wardtrail.commands.CommandResult": headers.for_result,
     "wardtrail.trajectory.TrajectoryPoint": headers.for_point,
     "wardtrail.verification.VerificationResult": headers.for_verification,
+    "wardtrail.erasures.Erasure": headers.for_erasure,
 }
 INNER = {record for topic in TOPICS.values() for record in topic.inner}  # they travel sealed
 EXAMPLES = [

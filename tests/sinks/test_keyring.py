@@ -18,6 +18,7 @@ from sinks import rotation, subject_keys, tenancy
 from sinks.keyring import HELD_SECONDS, Keyring
 from sinks.subject_keys import BLOCK, COUNTED_MAX
 from sinks.tenancy import Secrets
+from tests.keyed import erase
 
 pytestmark = pytest.mark.stack
 
@@ -72,9 +73,8 @@ def opened(keyring, number, envelope, **reading):
     return keys.open(envelope, person=person(number), record=RECORD, field="note")
 
 
-def destroy(store, *numbers, tenant=TENANT):
-    with store.database.connection() as connection, connection.transaction():
-        return subject_keys.destroy(connection, tenant, [person(each) for each in numbers])
+def destroy(store, *numbers, tenant=TENANT, **more):
+    return erase(store.database, tenant, *map(person, numbers), **more)
 
 
 def rows(store):

@@ -72,6 +72,8 @@ BOUND = {
     "ended": "done",
     "emr_system": "EPIC",
     "refusal_answer": "AR",
+    "status": "pending",
+    "erased_people": "dark",
 }
 ACCEPTED = {"outcome": "accepted", "rule": None, "said": None}  # a command's, as one row has it
 UNSET = (

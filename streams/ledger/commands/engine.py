@@ -133,7 +133,8 @@ class Engine:
         occurred_at = instant(
             record["issued_at"] if happened.occurred_at is None else happened.occurred_at
         )
-        sealed = keys.sealed(happened.clear, person=person, record=event_id)
+        dark = bool(happened.clear) and keys.dark(person, instant(record["issued_at"]))
+        sealed = None if dark else keys.sealed(happened.clear, person=person, record=event_id)
         row = {
             "event_id": str(event_id),
             "stream_id": record["stream_id"],

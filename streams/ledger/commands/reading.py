@@ -77,7 +77,7 @@ class Reading:
         message = _message(said, declared.name, said[FIELD])
         return Entry(
             offset=record.offset, key=record.key, value=record.value,
-            message=message, keys=opened, command=command,
+            message=message, keys=opened, command=command, said_at=message["received_at"],
         )  # fmt: skip
 
     def _said(self, value: bytes) -> dict[str, Any]:
@@ -157,6 +157,7 @@ class Reading:
         return Entry(
             offset=record.offset, key=record.key, value=record.value, message=message,
             letter=letter, asked=None if said is None else self._named(said),
+            said_at=message["received_at"] if message else None,
         )  # fmt: skip
 
     def _named(self, said: Mapping[str, Any]) -> Named:

@@ -25,6 +25,7 @@ from schemas.place import Place
 from sinks import tenancy
 from sinks.database import Database
 from sinks.roles import provision
+from tests.topics import make_erasures
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -87,6 +88,7 @@ def desk(tmp_path: Path, database: Any, stack: Any) -> Desk:
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {database.name} OWNER TO wt_owner")
     migrations.upgrade(access.role_url(settings, "wt_migrate"))
+    make_erasures(stack.bootstrap_servers)
     worker = Database.open(access.role_url(settings, "wt_worker"), name="test", size=1)
     try:
         tenancy.create_tenant(

@@ -20,8 +20,8 @@ from ops.deploy import DEMO_TENANT
 from ops.feeds import LocalFeeds
 from producers.intake import sender_hmac
 from schemas import sealing
-from sinks import subject_keys
 from sinks.database import Database
+from tests.keyed import erase
 from tests.ops.cli.conftest import PATIENT, SECRETS, START, VISIT_NUMBER
 
 ROOT = Path(__file__).parents[3]
@@ -182,8 +182,7 @@ def test_an_opened_export_opens_what_people_s_own_keys_sealed_but_of_the_erased(
             data={"demographics": sealing.text(sealed)},
         )  # fmt: skip
     worker = Database.open(access.role_url(visited.settings(), "wt_worker"), name="test", size=1)
-    with worker.connection() as connection, connection.transaction():
-        subject_keys.destroy(connection, DEMO_TENANT, [erased[1]])
+    erase(worker, DEMO_TENANT, erased[1])
     worker.close()
     file = tmp_path / "demo.ndjson"
     result = visited.run("tenants", "export", "demo", "--to", str(file), "--open", "--reason", "x")

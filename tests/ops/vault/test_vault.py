@@ -269,7 +269,7 @@ def test_a_service_that_answers_by_drops_is_left_when_the_time_is_over():
         thread.start()
         try:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with pytest.raises(KeyServiceAway, match="doesn't answer: in 0.5 s"):
+            with pytest.raises(KeyServiceAway, match=r"doesn't answer: in 0\.5 s"):
                 at(url, seconds=0.5).wrap(SECRET, **NAMED)
         finally:
             done.set()

@@ -8,10 +8,11 @@ import pytest
 from schemas import identity, sealing
 from schemas.clock import instant
 from schemas.sealing import EnvelopeInvalid
-from sinks import subject_keys, tenancy
+from sinks import tenancy
 from streams import ports
 from streams.ledger import processor
 from streams.ledger.commands.aggregate import Told
+from tests import keyed
 from tests.sinks.provisioned import counts
 from tests.streams.ledger.commands import counting
 from tests.streams.ledger.commands.conftest import (
@@ -272,8 +273,7 @@ def test_the_tests_own_state_goes_to_json_and_back():
 
 
 def erase(line, person):
-    with line.store.database.connection() as connection, connection.transaction():
-        subject_keys.destroy(connection, TENANT, [uuid.UUID(person)])
+    keyed.erase(line.store.database, TENANT, uuid.UUID(person))
     line.processor.keyring.clear()
 
 

@@ -1,0 +1,101 @@
+"""Erasures obeyed: keys destroyed, and this database's position in the log of them moved with it.
+
+A database that was restored has an older position, and so destroys again what came back with it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import Connection
+
+from sinks import subject_keys, subscriptions, tenancy
+from sinks.database import Database, Row, for_tenants
+from sinks.subject_keys import Erased
+from sinks.subscriptions import Held, TopicReplaced
+
+SUBSCRIPTION = "erasures"
+Outcome = Literal["applied", "ignored", "dead"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A record of the log by its offset: whom it erases, or nobody."""
+
+    offset: int
+    erased: Erased | None = None
+    outcome: Outcome = "applied"
+
+
+def positions(database: Database, topic: str) -> dict[int, int]:
+    """The next offset of each partition that was read before."""
+    with database.connection() as connection:
+        rows = connection.execute(_POSITIONS, (SUBSCRIPTION, topic)).fetchall()
+    return {row["partition"]: row["next_offset"] for row in rows}
+
+
+def obey(
+    database: Database,
+    topic: str,
+    topic_id: str,
+    partition: int,
+    read: Sequence[Read],
+    *,
+    upto: int,
+) -> int:
+    """Destroy the keys of whom records erase, and move the position, in one transaction.
+
+    ``read`` are those of the offsets up to ``upto``; what another process obeyed already is
+    dropped. Returns how many versions of keys were alive. Raises
+    :class:`~sinks.subscriptions.TopicReplaced`.
+    """
+    place = (SUBSCRIPTION, topic, partition)
+    with database.connection() as connection, connection.transaction():
+        for_tenants(connection, tenancy.tenants(connection))
+        connection.execute(_ENSURE, (*place, topic_id))
+        row = connection.execute(_LOCK, place).fetchone()
+        assert row is not None, "it was made just now"
+        if row["topic_id"] != topic_id:
+            raise TopicReplaced(
+                "the topic was deleted and made again since we read it, with all erasures in it;"
+                f" restore it: {topic}"
+            )
+        at: int = row["next_offset"]
+        fresh = [each for each in read if each.offset >= at]
+        erased = [one.erased for one in fresh if one.erased]
+        destroyed = subject_keys.erase(connection, erased)
+        # They need no key to be read, and the ledger may be far from telling of it.
+        people = [each.name[1] for each in erased]
+        connection.execute("DELETE FROM patient_tokens WHERE patient_id = ANY (%s)", (people,))
+        if upto > at:
+            _move(connection, _held(topic, partition, row), fresh, upto)
+    return destroyed
+
+
+def _held(topic: str, partition: int, row: Row) -> Held:
+    return Held(
+        subscription_id=SUBSCRIPTION, topic=topic, partition=partition, epoch=row["epoch"],
+        next_offset=row["next_offset"], last_position=row["last_position"],
+    )  # fmt: skip
+
+
+def _move(connection: Connection[Row], held: Held, fresh: Sequence[Read], upto: int) -> None:
+    counts = Counter[str](each.outcome for each in fresh)
+    counts["no_record"] = upto - held.next_offset - len(fresh)
+    subscriptions.move(
+        connection, held, next_offset=upto, last_position=held.last_position, counts=counts
+    )
+
+
+_POSITIONS = """
+SELECT partition, next_offset FROM subscriptions WHERE subscription_id = %s AND topic = %s
+"""
+_ENSURE = """
+INSERT INTO subscriptions (subscription_id, topic, partition, topic_id) VALUES (%s, %s, %s, %s)
+ON CONFLICT DO NOTHING
+"""
+_LOCK = """
+SELECT topic_id, next_offset, last_position, epoch FROM subscriptions
+WHERE subscription_id = %s AND topic = %s AND partition = %s FOR UPDATE
+"""

@@ -1,0 +1,392 @@
+"""An erasure from request to receipt, over the real log and the real rows; and what holds it up."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from schemas import failpoints, identity, lookups, sealing
+from schemas.sealing import KeyDestroyed
+from sinks import erasing
+from sinks import lookups as patients
+from sinks.erasing import OnHold, PatientUnknown, RequestUnfit, Unconfirmed
+from sinks.lookups import Sought
+from sinks.rebuild import Rebuilding
+from sinks.subscriptions import TopicReplaced
+from streams.erasures import ErasuresLost
+from streams.publications import clinical_events
+from tests.ops.erased import FOLDED, Ward, backup, decode
+from tests.sinks.provisioned import armed, store
+from tests.streams.ledger.told import CODEC, adt, merge, numbered, unlink
+
+__all__ = ["armed", "store"]
+pytestmark = pytest.mark.stack
+
+
+KILLED = """
+import sys, uuid
+from ops.erasing import Eraser
+from schemas.codec import Codec, Ids
+from schemas.sealing import Root
+from sinks.database import Database
+worker, migrate, admin, servers, tenant, request = sys.argv[1:]
+Eraser(
+    database=Database.open(worker, name="killed", size=2), migrate_url=migrate, admin_url=admin,
+    bootstrap_servers=servers, codec=Codec(Ids.in_order()), service=Root(bytes(range(32))),
+    held_seconds=0.1, wait_seconds=30.0,
+).run(uuid.UUID(tenant), [uuid.UUID(request)])
+"""
+ORDER = [
+    f"erase: {step}"
+    for step in ("requested", "announced", "destroyed", "told", "taken out", "vacuumed")
+]
+STEPS = [name for name in failpoints.NAMES if name.startswith("erase: ")]
+
+
+@pytest.fixture
+def ward(store, stack):
+    return Ward(store, stack.bootstrap_servers)
+
+
+def in_an_hour():
+    """After any erasure of today's, as HL7 writes it."""
+    return f"{datetime.now(UTC) + timedelta(hours=1):%Y%m%d%H%M%S}".encode()
+
+
+def opened(ward, row, field):
+    """What an event's sealed field says, by all keys there are."""
+    keys, person = ward.keys(), uuid.UUID(row["person_id"])
+    envelope = sealing.untext(row["sealed"][field])
+    return keys.open(envelope, person=person, record=uuid.UUID(row["event_id"]), field=field)
+
+
+def rows(store, *tables):
+    return {
+        name: store.rows(f"SELECT each::text FROM {name} AS each ORDER BY 1") for name in tables
+    }
+
+
+def found(ward, **query):
+    keys = ward.keys()
+    tokens = lookups.named(keys.identity, query["name"]) if "name" in query else []
+    mrn = query.get("mrn") and uuid.UUID(bytes=identity_of(keys, query["mrn"]))
+    with ward.store.database.connection() as connection, connection.transaction():
+        connection.execute("SELECT set_config('wt.tenants', %s, true)", (f"{{{ward.tenant}}}",))
+        return patients.find(connection, Sought(tokens=tokens, value_hmac=mrn))[0]
+
+
+def identity_of(keys, mrn):
+    return identity.lookup(keys.identity, numbered(mrn))
+
+
+def test_a_person_is_erased_under_every_id_and_nobody_else(ward):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"), adt(mrn="C", visit="VC"))
+    ward.send(merge("A", "B"))
+    ward.fold()
+    a, b, c = map(ward.patient, "ABC")
+    assert len(found(ward, name="Rook")) == 2
+    request = ward.request(b, confirmed=2)
+    assert (request.status, request.patient_id) == ("pending", uuid.UUID(str(a)))
+    done = ward.run(request)
+    assert done.status == "completed"
+    for row in ward.events():
+        for field in row["sealed"]:
+            if row["person_id"] == str(c):
+                assert opened(ward, row, field)
+            else:
+                with pytest.raises(KeyDestroyed):
+                    opened(ward, row, field)
+    assert [len(row["body_sealed"]) > 0 for row in ward.messages(topic="emr.hl7v2.v1")] == [
+        False, False, True, False,
+    ]  # fmt: skip
+    assert [str(each.id) for each in found(ward, name="Rook")] == [str(c)]
+    assert found(ward, mrn="A") == found(ward, mrn="B") == []
+    assert len(found(ward, mrn="C")) == 1
+    for patient in (a, b):
+        assert ward.model(patient)["demographics"] is None
+        assert ward.model(patient)["erased_at"]
+    assert ward.model(c)["demographics"]
+    told = {row["stream_id"] for row in ward.events(event_type="patient.erased")}
+    assert told == {str(a), str(b)}
+    [shown] = ward.store.rows("SELECT deleted_at FROM patients WHERE id = %s", a)
+    assert shown["deleted_at"] == done.erased_at
+
+
+def test_a_receipt_says_what_was_destroyed_and_until_when_topics_hold_bodies(ward):
+    ward.send(adt(mrn="A", visit="VA"), adt("A02", mrn="A", visit="VA"), adt(mrn="C", visit="VC"))
+    ward.fold()
+    done = ward.erase(ward.patient("A"))
+    receipt = done.receipt
+    [one] = receipt["people"]
+    assert (one["patient_id"], one["key_version"]) == (str(ward.patient("A")), 1)
+    mine = [row for row in ward.events() if row["person_id"] == str(ward.patient("A"))]
+    mine = [row for row in mine if row["event_type"] != "patient.erased"]
+    assert one["events"] == len(mine)
+    assert one["envelopes"] == sum(len(row["sealed"]) for row in mine)
+    assert (receipt["bodies"], one["letters"]) == (2, 0)
+    assert receipt["tokens"] == 16
+    assert set(receipt["raw_topics_until"]) == {"emr.hl7v2.v1", "app.commands.v1"}
+    assert done.completed_at > done.destroyed_at > done.erased_at
+    assert "Rook" not in str(receipt)
+
+
+def test_a_rebuild_shows_who_was_erased_as_erased_byte_for_byte(ward):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="C", visit="VC"))
+    ward.fold()
+    ward.erase(ward.patient("A"))
+    ward.send(adt("A08", mrn="A", visit="VA", minute=7))
+    ward.fold()
+    tables = sorted({table.name for each in FOLDED for table in each.owns})
+    before = rows(ward.store, *tables)
+    assert before["patient_read_models"]
+    rebuilding = Rebuilding(
+        database=ward.store.database, owner_url=ward.store.migrate,
+        events=clinical_events(CODEC).source, decode=decode,
+    )  # fmt: skip
+    for projection in FOLDED:
+        rebuilding.run(projection)
+    assert rows(ward.store, *tables) == before
+
+
+def test_a_legal_hold_refuses_when_asked_and_when_taken_up_until_it_is_released(ward):
+    ward.send(adt(mrn="A"), adt(mrn="B", visit="VB"), merge("A", "B"))
+    ward.fold()
+    a, b = ward.patient("A"), ward.patient("B")
+    waiting = ward.request(a, confirmed=2)
+    erasing.hold(ward.store.database, ward.tenant, b, reason="a lawsuit", placed_by="court")
+    with pytest.raises(OnHold, match="a legal hold stands"):
+        ward.run(waiting)
+    with pytest.raises(OnHold):
+        ward.request(a, confirmed=2)
+    listed = ward.store.rows("SELECT status FROM data_deletion_requests")
+    assert [row["status"] for row in listed] == ["refused", "refused"]
+    assert ward.announced(waiting) == []
+    assert ward.events()[0]["sealed"]
+    assert opened(ward, ward.events()[0], "demographics")
+    assert erasing.release(ward.store.database, ward.tenant, a, released_by="court") == 1
+    assert ward.erase(a, confirmed=2).status == "completed"
+
+
+def test_a_hold_comes_too_late_when_the_erasure_was_taken_up(ward):
+    ward.send(adt(mrn="A"))
+    request = ward.request(ward.patient("A"))
+    erasing.begin(ward.store.database, ward.tenant, request.id)
+    with pytest.raises(RequestUnfit, match="too late"):
+        erasing.hold(
+            ward.store.database, ward.tenant, ward.patient("A"), reason="x", placed_by="y"
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("confirmed", [None, 1, 3])
+def test_aliases_that_nobody_confirmed_are_named_and_nothing_is_asked(ward, confirmed):
+    ward.send(adt(mrn="A"), adt(mrn="B", visit="VB"), merge("A", "B"))
+    with pytest.raises(Unconfirmed, match="--confirm 2") as refused:
+        ward.request(ward.patient("A"), confirmed=confirmed)
+    assert str(ward.patient("A")) in str(refused.value)
+    assert str(ward.patient("B")) in str(refused.value)
+    assert ward.store.rows("SELECT FROM data_deletion_requests") == []
+
+
+def test_a_merge_after_the_confirmation_holds_the_erasure_up(ward):
+    ward.send(adt(mrn="A"), adt(mrn="B", visit="VB"))
+    request = ward.request(ward.patient("A"))
+    ward.send(merge("A", "B"))
+    with pytest.raises(Unconfirmed, match="since it was confirmed"):
+        ward.run(request)
+    assert erasing.cancel(ward.store.database, ward.tenant, request.id, "x").status == "cancelled"
+    with pytest.raises(RequestUnfit, match="cancelled"):
+        ward.run(request)
+    assert ward.announced(request) == []
+
+
+def test_a_person_has_one_open_request_and_one_who_is_unknown_none(ward):
+    ward.send(adt(mrn="A"))
+    ward.request(ward.patient("A"))
+    with pytest.raises(RequestUnfit, match="is open"):
+        ward.request(ward.patient("A"))
+    with pytest.raises(PatientUnknown):
+        ward.request(uuid.uuid4())
+
+
+def test_what_is_told_late_is_kept_without_texts_tokens_and_body(ward):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="C", visit="VC"))
+    ward.fold()
+    ward.erase(ward.patient("A"))
+    ward.send(
+        adt("A08", mrn="A", visit="VA", minute=7),
+        adt("A99", mrn="A", visit="VA"),  # of no event
+        adt("A08", mrn="A", visit="VA").replace(b"|20260302090000||ADT", b"|oops||\x00ADT"),
+        adt("A08", mrn="C", visit="VC", minute=8),
+    )
+    ward.fold()
+    bodies = [(row["outcome"], len(row["body_sealed"]) > 0) for row in ward.messages()[-5:]]
+    late = [row for row in ward.events() if row["person_id"] == str(ward.patient("A"))][-2:]
+    assert [row["sealed"] for row in late] == [{}, {}]
+    assert all(row["metadata"]["erased"] for row in late)
+    assert not any("tokens" in row["data"] for row in late)
+    assert found(ward, mrn="A") == []
+    assert [str(each.id) for each in found(ward, name="Rook")] == [str(ward.patient("C"))]
+    assert ("applied", True) in bodies, "of somebody else"
+    assert ("ignored", False) in bodies
+    assert ("ignored", True) not in bodies
+    assert ward.events(event_type="admission.updated")[-1]["data"]["place"], "codes and places stay"
+
+
+def test_a_key_that_a_process_still_holds_keeps_nothing_of_whom_was_erased(ward):
+    other = ward.worker()
+    ward.send(adt(mrn="A", visit="VA"), processor=other)  # which holds the key from now on
+    ward.processor = ward.worker()
+    ward.fold()
+    ward.erase(ward.patient("A"))
+    other.take(
+        [("emr.hl7v2.v1", n) for n in range(4)], generation=2,
+    )  # fmt: skip
+    [held] = [each for _, each in other.keyring._subjects.values()]
+    assert held.keys, "the minute isn't over"
+    ward.send(adt("A08", mrn="A", visit="VA", minute=7), processor=other)
+    late = [row for row in ward.events() if row["person_id"] == str(ward.patient("A"))][-1]
+    assert (late["sealed"], late["metadata"]["erased"]) == ({}, True)
+    assert "tokens" not in late["data"]
+    assert ward.messages(topic="emr.hl7v2.v1")[-1]["body_sealed"] == b""
+    ward.fold()
+    assert found(ward, name="Rook") == []
+
+
+def test_who_comes_anew_after_an_erasure_is_sealed_by_a_new_key_if_the_tenant_wants_that(ward):
+    ward.store.run("UPDATE tenants SET erased_people = 'anew' WHERE id = %s", ward.tenant)
+    ward.send(adt(mrn="A", visit="VA"))
+    ward.fold()
+    ward.erase(ward.patient("A"))
+    ward.send(adt("A08", mrn="A", visit="VA", minute=7))  # said before
+    ward.send(adt("A08", mrn="A", visit="VA").replace(b"20260302090000", in_an_hour()))
+    ward.send(adt("A08", mrn="A", visit="VA", minute=8))
+    ward.fold()
+    dark, anew, late = ward.events(event_type="patient.updated")
+    assert dark["sealed"] == late["sealed"] == {}
+    assert b"Rook" in opened(ward, anew, "demographics")
+    with pytest.raises(KeyDestroyed):
+        opened(ward, ward.events()[0], "demographics")
+    assert [row["version"] for row in ward.store.rows(
+        "SELECT version FROM subject_keys WHERE destroyed_at IS NULL")] == [2]  # fmt: skip
+    assert len(found(ward, name="Rook")) == 1
+    bodies = [len(row["body_sealed"]) > 0 for row in ward.messages(topic="emr.hl7v2.v1")]
+    assert bodies == [False, False, True, False]
+    assert ward.erase(ward.patient("A")).receipt["people"][0]["key_version"] == 2
+    with pytest.raises(KeyDestroyed):
+        opened(ward, anew, "demographics")
+    assert found(ward, name="Rook") == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_merge_of_an_erased_person_is_not_undone_whatever_came_first(ward, order):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"))
+    ward.fold()
+    ward.erase(ward.patient("B"))
+    told = (merge("A", "B", minute=5), unlink("A", "B", minute=9))
+    for each in order:
+        ward.send(told[each])
+    [alias] = ward.store.rows("SELECT * FROM patient_aliases WHERE undone_at IS NULL")
+    assert alias["patient_id"] == ward.patient("B")
+    assert ward.events(event_type="patient.unmerged") == []
+    [refused] = ward.messages(outcome="ignored")
+    assert refused["reason"] == "the merge of an erased person isn't undone"
+    assert refused["body_sealed"] == b""
+    [counted] = ward.store.rows(
+        "SELECT sum(ignored) AS ignored FROM subscriptions WHERE topic = 'emr.hl7v2.v1'"
+    )
+    assert counted["ignored"] == 1
+
+
+def killed(ward, request, point):
+    """An eraser of its own that is killed at a point, while workers go on; how it ended."""
+    store = ward.store
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, store.worker, store.migrate, store.admin, ward.servers,
+         str(ward.tenant), str(request.id)],
+        env={**os.environ, "WARDTRAIL_FAILPOINTS": f"{point}=kill"}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    for _ in range(600):
+        ward.follow()
+        try:
+            return child.wait(0.1)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("the eraser never ends")
+
+
+def test_an_eraser_killed_at_each_step_goes_on_and_announces_once(ward):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"), merge("A", "B"))
+    ward.fold()
+    request = ward.request(ward.patient("A"), confirmed=2)
+    assert len(STEPS) == 6
+    for point in sorted(STEPS, key=ORDER.index):
+        assert killed(ward, request, point) == -signal.SIGKILL, point
+    assert ward.run(request).status == "completed"
+    told = [each["erasure_id"] for each in ward.announced(request)]
+    assert len(told) == len(set(told)) == 2
+    assert len(ward.events(event_type="patient.erased")) == 2
+    assert ward.run(request).status == "completed"
+    assert len(ward.announced(request)) == 2
+
+
+def test_a_restored_backup_is_told_of_erasures_before_anything_is_opened(ward):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="C", visit="VC"))
+    ward.fold()
+    a, c = ward.patient("A"), ward.patient("C")
+    with backup(ward.store) as restored:
+        ward.erase(a)
+        old = ward.on(restored)
+        assert opened(old, old.events()[0], "demographics"), "where the replay is left out"
+        assert len(found(old, name="Rook")) == 2
+        assert old.replay() == 1
+        for row in old.events(person_id=str(a)):
+            for name in row["sealed"]:
+                with pytest.raises(KeyDestroyed):
+                    opened(old, row, name)
+        assert [str(each.id) for each in found(old, name="Rook")] == [str(c)]
+        assert old.replay() == 0
+        old.follow()
+        assert [row["stream_id"] for row in old.events(event_type="patient.erased")] == [str(a)]
+        assert old.model(a)["erased_at"] == ward.model(a)["erased_at"]
+        assert opened(old, old.events(stream_id=str(c))[0], "demographics")
+
+
+def test_a_log_of_erasures_that_lacks_some_or_is_another_one_stops_everything(ward):
+    ward.send(adt(mrn="A", visit="VA"))
+    ward.replay()
+    change = "UPDATE subscriptions SET {} WHERE subscription_id = 'erasures'"
+    ward.store.run(change.format("next_offset = 1000000, no_record = 1000000 - applied - ignored"
+                                 " - dead"))  # fmt: skip
+    with pytest.raises(ErasuresLost, match="has lost some"):
+        ward.replay()
+    ward.store.run(change.format("next_offset = 0, no_record = 0, applied = 0, ignored = 0,"
+                                 " dead = 0, topic_id = 'another'"))  # fmt: skip
+    with pytest.raises(TopicReplaced):
+        ward.replay()
+
+
+def test_what_is_announced_by_who_has_no_key_of_the_tenant_erases_nobody(ward, stack):
+    from confluent_kafka import Producer
+
+    from schemas.erasures import RECORD, Erasure
+
+    ward.send(adt(mrn="A", visit="VA"))
+    forged = Erasure(
+        request_id=uuid.uuid4(), tenant_id=ward.tenant,
+        patient_id=uuid.UUID(str(ward.patient("A"))), key_version=1,
+        erased_at=ward.store.rows("SELECT now() AS now")[0]["now"],
+    )  # fmt: skip
+    producer = Producer({"bootstrap.servers": stack.bootstrap_servers})
+    producer.produce("subject.erasures.v1", CODEC.encode(RECORD, forged.record(bytes(32))))
+    producer.produce("subject.erasures.v1", b"junk")
+    assert producer.flush(10) == 0
+    assert ward.replay() == 0
+    ward.tell()
+    assert opened(ward, ward.events()[0], "demographics")
+    assert ward.events(event_type="patient.erased") == []
+    causes = {row["cause"] for row in ward.store.rows("SELECT cause FROM dead_letters")}
+    assert causes == {"unproven", "undecodable"}
