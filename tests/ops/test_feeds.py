@@ -4,15 +4,16 @@ import threading
 
 import pytest
 
-from ops import feed_copy
 from ops import feeds as local
 from ops.access import write_private
 from ops.feeds import LocalFeeds
 from producers.ports import KeysAway
+from schemas import sealing
 from schemas.sealing import KeyServiceAway, Root
 from sinks import feeds as bound
 from sinks import lifecycle, rotation, tenancy
 from sinks.database import DatabaseAway
+from sinks.subject_keys import BLOCK
 from tests.sinks.provisioned import store
 
 __all__ = ["store"]
@@ -261,6 +262,35 @@ def test_what_does_not_open_is_tried_again_after_a_minute_though_it_is_as_it_was
     assert made.keys(TENANT).tenant_id == TENANT
 
 
+def counted(store):
+    query = "SELECT version, sealed FROM tenant_keys WHERE purpose = 'data' ORDER BY version"
+    return {row["version"]: row["sealed"] for row in store.rows(query)}
+
+
+def test_what_the_intake_seals_is_counted_ahead_and_a_spent_key_is_made_anew(made, store):
+    made.refresh()
+    row = {"person": None, "record": local.UUID(int=1), "field": "body"}
+    envelope = made.keys(TENANT).seal(b"Canary", **row)
+    made.refresh()
+    uses, first = made.keys(TENANT).uses, BLOCK + 1
+    assert counted(store) == {1: first}
+    uses.used += BLOCK // 2 - 1
+    made.refresh()
+    assert counted(store) == {1: first}, "enough are set aside"
+    uses.used += 1
+    made.refresh()
+    assert counted(store) == {1: first + BLOCK}
+    store.run("UPDATE tenant_keys SET sealed = %s", rotation.COUNTED_MAX - BLOCK - 1)
+    for sealed, versions in ((BLOCK, [1]), (BLOCK, [1, 2])):
+        uses.used += sealed
+        made.refresh()
+        assert sorted(made.keys(TENANT).data) == versions
+    assert counted(store) == {1: rotation.COUNTED_MAX + BLOCK - 1, 2: 0}
+    assert made.keys(TENANT).open(envelope, **row) == b"Canary"
+    newer = made.keys(TENANT).seal(b"Canary", **row)
+    assert sealing.header(newer).key_version == 2
+
+
 def test_a_tenants_key_that_can_not_be_made_anew_stops_no_refresh(made, database, store, caplog):
     made.refresh()
     store.run("UPDATE tenant_keys SET sealed = %s", rotation.COUNTED_MAX)
@@ -270,100 +300,6 @@ def test_a_tenants_key_that_can_not_be_made_anew_stops_no_refresh(made, database
     made.refresh()
     assert made.by_port(PORT)[0].senders == {"LAB"}
     assert "isn't made anew yet" in caplog.text
-
-
-def in_file(tmp_path):
-    return feed_copy._loads((tmp_path / "feeds.json").read_text())
-
-
-def test_a_deleted_tenant_is_gone_from_the_copy_though_the_key_service_is_away(
-    made, database, store, tmp_path
-):
-    south = other(database)
-    made.refresh()
-    assert {each.tenant_id for each in in_file(tmp_path).wrapped} == {TENANT, south}
-    lifecycle.suspend(database, south)
-    lifecycle.delete(store.migrate, south, "south")
-    started = LocalFeeds(database, Service(), tmp_path / "feeds.json", default_port=PORT)
-    started._root.away = True
-    started.refresh()
-    assert {each.tenant_id for each in in_file(tmp_path).wrapped} == {TENANT}
-    assert {each.tenant_id for each in in_file(tmp_path).standings} == {TENANT}
-
-
-def test_the_copy_is_written_anew_before_it_gets_too_old(made, tmp_path, monkeypatch):
-    now = [1_000_000.0]
-    monkeypatch.setattr(local, "time", lambda: now[0])
-    made.refresh()
-    for later, written in ((feed_copy.WRITTEN_SECONDS - 1, 0.0), (1.0, 600.0)):
-        now[0] += later
-        made.refresh()
-        assert in_file(tmp_path).read_at == 1_000_000.0 + written
-
-
-@pytest.mark.parametrize("aside", [1, -1])
-def test_a_copy_is_used_as_long_as_it_is_good_and_then_removed(
-    made, tmp_path, monkeypatch, caplog, aside
-):
-    made.refresh()
-    read_at = in_file(tmp_path).read_at
-    now = [read_at + aside * feed_copy.GOOD_SECONDS]
-    monkeypatch.setattr(local, "time", lambda: now[0])
-    again = LocalFeeds(None, ROOT, tmp_path / "feeds.json", default_port=PORT)
-    again._restore()
-    assert named(again, PORT) == ["adt"]
-    again._go_on()
-    assert named(again, PORT) == ["adt"]
-    now[0] += aside
-    again._go_on()
-    assert (again.by_port(PORT), again.informed) == ((), False)
-    assert "too old: nothing is taken" in caplog.text
-    assert not (tmp_path / "feeds.json").exists()
-    with pytest.raises(KeysAway):
-        again.keys(TENANT)
-
-
-def test_a_copy_that_is_too_old_at_the_start_is_removed_and_nothing_of_it_is_used(
-    made, tmp_path, monkeypatch
-):
-    made.refresh()
-    read_at = in_file(tmp_path).read_at
-    monkeypatch.setattr(local, "time", lambda: read_at + feed_copy.GOOD_SECONDS + 1)
-    again = LocalFeeds(None, ROOT, tmp_path / "feeds.json", default_port=PORT)
-    again._restore()
-    assert (again.by_port(PORT), again.informed) == ((), False)
-    assert not (tmp_path / "feeds.json").exists()
-
-
-@pytest.mark.parametrize("stored", ["", "{", "[]", '{"feeds": []}', '{"read_at": "x"}', "null"])
-def test_a_damaged_copy_is_removed(tmp_path, stored):
-    file = tmp_path / "feeds.json"
-    file.write_text(stored)
-    assert feed_copy.load(file, 0.0) is None
-    assert not file.exists()
-
-
-def test_one_tenant_is_taken_out_of_the_copy_and_the_others_stay(made, database, tmp_path):
-    south = other(database)
-    made.refresh()
-    file = tmp_path / "feeds.json"
-    assert feed_copy.forget(file, south)
-    assert not feed_copy.forget(file, south)
-    copy = in_file(tmp_path)
-    assert {each.tenant_id for each in (*copy.wrapped, *copy.standings)} == {TENANT}
-    assert [each.feed.tenant_id for each in copy.listened] == [TENANT]
-    file.unlink()
-    assert not feed_copy.forget(file, TENANT)
-
-
-def test_a_full_disk_ends_no_refreshing(made, database, monkeypatch, caplog):
-    def full(*_):
-        raise OSError(28, "no space left on device")
-
-    monkeypatch.setattr(feed_copy.access, "write_private", full)
-    made.refresh()
-    assert named(made, PORT) == ["adt"]
-    assert "is not written: no space left on device" in caplog.text
 
 
 def test_a_private_file_is_whole_whoever_writes_beside(tmp_path):

@@ -1,5 +1,6 @@
 """Patients found by tokens and identifiers, on a real database, as the role that asks."""
 
+import re
 from uuid import UUID, uuid4
 
 import psycopg
@@ -10,6 +11,7 @@ from schemas.identity import Identifier
 from sinks import queries
 from sinks import transaction as sink
 from sinks.lookups import FOUND_MAX, Sought, find
+from sinks.tables import metadata
 from streams.read_models import PATIENTS
 from tests.sinks.paths import alias, hour, insert, person
 from tests.sinks.provisioned import LINE, OURS, THEIRS, record, stream_id
@@ -164,3 +166,27 @@ def test_lookups_use_their_index_under_row_level_security(store, question, index
     [condition] = [line for line in plan if "Index Cond" in line]
     assert "tenant_id = " in condition, told
     assert "ANY" in condition or "'::uuid)" in condition, told
+
+
+def loose(store):
+    """Indexes by which a word of a patient's own could be sought, beside the keyed tokens."""
+    rows = store.rows("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'")
+    assert len(rows) > len(metadata.tables)
+    own = re.compile(r"\b(sex|gender|flags?|vip|religion|name|birth_date)\b|->|jsonb_|\bgin\b")
+    named_alike = ("tenants", "feeds", "emr_instances", "projections")  # no patient's names
+    return [
+        row["indexname"]
+        for row in rows
+        if own.search(row["indexdef"]) and not re.search(rf" ON public.({'|'.join(named_alike)}) ",
+                                                         row["indexdef"])
+    ]  # fmt: skip
+
+
+def test_no_index_is_over_sex_flags_names_or_what_stands_in_a_document(store):
+    assert loose(store) == []
+
+
+def test_an_index_over_what_must_not_be_sought_is_seen(store):
+    store.run("CREATE INDEX one ON patient_read_models ((data ->> 'sex'))")
+    store.run("CREATE INDEX two ON patient_read_models USING gin (data)")
+    assert sorted(loose(store)) == ["one", "two"]
