@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from streams.verification.facts import Evidence, Facts, Order, Rule, Task
 from streams.verification.people import People
-from streams.verification.timing import instances
+from streams.verification.timing import Instance, instances
 
 TASKS = UUID("0d2f6a52-5d0a-5c61-9b0e-2b8a6f1c4e33")  # namespace of these tasks' ids; never changes
 _Named = TypeVar("_Named", Task, Evidence)
@@ -77,8 +77,9 @@ def fillers(orders: Iterable[Order], people: People) -> Same:
 def _asked(order: Order, rule: Rule, *, stands: bool) -> Iterator[Asked]:
     """The task of each instance that any timing of the order ever had."""
     listed = instances(order.timing, order.ordered_at)
+    last = listed[-1] if listed else Instance(due_at=order.ordered_at)
     for number in range(max(order.most, len(listed))):
-        of = listed[number] if number < len(listed) else listed[-1]
+        of = listed[number] if number < len(listed) else last
         here = stands and number < len(listed)
         task = Task(
             task_id=str(uuid5(TASKS, f"{order.order_id}/{rule.rule_id}/{number}")),

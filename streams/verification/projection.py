@@ -25,7 +25,7 @@ from streams.verification import orders, rules
 from streams.verification.facts import recency
 
 CHANNEL: Final = "wardtrail_due"
-FOLD_VERSION: Final = 1
+FOLD_VERSION: Final = 2
 ADT: Final = "adt"
 """What a feed told that is neither evidence nor an order."""
 ORDER: Final = "order"

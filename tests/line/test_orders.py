@@ -120,3 +120,18 @@ def test_an_order_is_a_task_that_its_result_verifies(line: Line, rule: str):
     assert newest[one["task_id"]]["outcome"] == "verified"
     assert newest[other["task_id"]]["outcome"] == "void"
     assert "its order was cancelled" in line.run("verify", other["task_id"]).stdout
+
+
+def test_v9_an_order_twice_a_day_for_three_days_is_six_tasks_of_which_each_act_does_one(
+    line: Line, rule: str
+):
+    placed = message(
+        "ORM^O01", "o-P9-NW", "20260401080000",
+        "ORC|NW|P9^CPOE|||||^BID^D3^20260402||20260401080000",
+        "OBR|1|P9^CPOE||82947^Glucose^C4",
+    )  # fmt: skip
+    tell(line, placed)
+    tell(line, result("P9", "20260402171500", "20260402161500"))
+    before = ("verified", "void")
+    found = tasks(line, rule, *before, "pending", "verified", *["pending"] * 4)
+    assert len({row["order_id"] for row in found[2:]}) == 1
