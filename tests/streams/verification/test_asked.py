@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.clock import micros
+from sinks import judged as judged_rows
+from sinks.verification import expand
 from streams.verification import rows
 from streams.verification.judge import judge
 from streams.verification.timing import OCCURRENCES_MAX, Instance, Timing, instances
@@ -409,8 +411,41 @@ def test_facts_told_again_give_the_tasks_of_orders_that_stood_with_those_taken_b
 @pytest.mark.stack
 def test_a_decision_on_a_task_of_an_order_counts_whichever_is_folded_first(line):
     (task,) = tasks(asking(), told.order(starts="10:00"))
-    decided = told.decided("refuted", {"tablet": 1})
-    decided["data"]["task_id"] = task.task_id
-    line.tell(decided)
-    line.tell(asking(), told.order(starts="10:00"))
+    assert task.task_id == told.asked_of("o")
+    facts = [
+        told.decided("refuted", {"tablet": 1}, order="o"),
+        asking(),
+        told.order(starts="10:00"),
+    ]
+    for order in itertools.permutations(facts):
+        clear(line.store, *OWNED, "verification_results")
+        for fact in order:
+            line.tell(fact)
+        assert line.asked() == [("refuted", "decided", "no_evidence_yet")]
+        assert line.store.rows("SELECT FROM verification_due") == []
+
+
+@pytest.mark.stack
+def test_v11_a_decision_and_evidence_that_did_not_know_of_each_other_are_both_kept(line):
+    line.tell(asking(), told.order(starts="10:00"), told.evidence(order="o"))
+    line.tell(told.decided("refuted", {"tablet": 1}, order="o"))
+    assert line.asked() == [("conflict", "evidence", "decided_otherwise")]
+    line.tell(told.decided("refuted", {"tablet": 1, "ledger": 1, "emr": 1}, order="o", version=2))
+    assert line.asked() == [("refuted", "decided_over", "evidence")]
+
+
+@pytest.mark.stack
+def test_a_decision_that_comes_while_its_task_is_being_made_is_judged_too(line, monkeypatch):
+    """Its mark is worked off before the task can be seen: the order's own is still there."""
+    line.tell(asking(), told.order(starts="10:00"), judge=False)
+    written = judged_rows.record
+
+    def meanwhile(connection, results):
+        monkeypatch.setattr(judged_rows, "record", written)
+        line.tell(told.decided("refuted", {"tablet": 1}, order="o"), judge=False)
+        expand(line.store.database)
+        return written(connection, results)
+
+    monkeypatch.setattr(judged_rows, "record", meanwhile)
+    line.settle()
     assert line.asked() == [("refuted", "decided", "no_evidence_yet")]

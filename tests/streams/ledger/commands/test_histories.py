@@ -55,7 +55,7 @@ BOUNDED = settings(
 QUICK = settings(BOUNDED, phases=[Phase.generate], max_examples=40)
 # What befalls a history hangs on who is first to a lock, so that no one seed is sure to see all.
 SEEDS = [secrets.randbits(64)] if EXAMPLES else range(8)
-RULES, STANDING = aggregates._rejected, aggregates._standing
+RULES, STANDING = aggregates.rejected, aggregates.standing_of
 # Rules that refused (None: accepted), and what befell owners.
 ALL_SEEN = {
     "None", "conflict", "exists", "not_found", "not_pending", "not_open", "already_assigned",
@@ -401,9 +401,9 @@ class Hasty:
 @pytest.mark.parametrize(
     ("module", "name", "bug"),
     [
-        (aggregates, "_rejected", lambda: forgetful),
+        (aggregates, "rejected", lambda: forgetful),
         (aggregates, "_decide", lambda: deaf),
-        (aggregates, "_standing", Hasty),
+        (aggregates, "standing_of", Hasty),
         (ledger, "_known", lambda: lambda *_: set()),
     ],
     ids=["no expected version", "nothing written", "decided before the lock", "decided twice"],
