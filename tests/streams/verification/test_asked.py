@@ -286,6 +286,7 @@ ORDERS = [
     daily("00", "12", days="12", name="d", repeats="BID"), told.evidence("y", "1 09:00", order="d"),
     told.order("d", "changed", reported="10:00", as_needed=True, repeats="PRN", due=[], code=None),
     daily("00", "08", "16", name="d", said="changed", reported="10:30", repeats="TID"),
+    told.decided("refuted", {"tablet": 1}, order="d"),
 ]  # fmt: skip
 
 
