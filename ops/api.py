@@ -53,9 +53,12 @@ class Snapshots(Protocol):
     """Where snapshots of one tenant come from; :class:`sinks.reading.Readers` is one."""
 
     def as_tenant(
-        self, tenant_id: UUID, departments: Departments
+        self, tenant_id: UUID, departments: Departments, issuer: UUID | None
     ) -> AbstractContextManager[Snapshot]:
-        """A snapshot that shows this tenant's rows, of work that of these departments alone."""
+        """A snapshot that shows this tenant's rows, of work that of these departments alone.
+
+        And what became of the commands that the issuer issued.
+        """
 
     def reached(
         self, tenant_id: UUID, projections: Sequence[str], partition: int, seq: int
@@ -185,7 +188,7 @@ class Api:
         Every read over HTTP passes here and nowhere else, with who asks (``key``), what
         (``route``, ``given``) and the transaction: the place to record the access.
         """
-        with self._snapshots.as_tenant(key.tenant_id, key.departments) as snapshot:
+        with self._snapshots.as_tenant(key.tenant_id, key.departments, key.issuer) as snapshot:
             answer = route.answer(self._archive, snapshot, given)
             behind = [self._archive.behind(snapshot, each) for each in route.projections]
         position = route.position(answer) if route.position is not None else None

@@ -22,7 +22,7 @@ from schemas.topics import COMMANDS
 from sinks.commands import Result
 from sinks.database import DatabaseAway, LoginRefused
 from sinks.queries import NotMigrated
-from sinks.reading import ALL
+from sinks.reading import ALL, Reader
 
 BODY_BYTES_MAX = 256 * 1024  # a page of text in every field still fits
 DELIVERY_SECONDS = 10.0  # of waiting for the brokers; then the sender may as well ask again
@@ -55,13 +55,13 @@ Outcome = Result | Exception | None
 class Results(Protocol):
     """Where results are; :class:`sinks.commands.Waiting` is one."""
 
-    def of(self, tenant_id: UUID, command_id: UUID) -> Result | None:
+    def of(self, reader: Reader, command_id: UUID) -> Result | None:
         """The result there is."""
 
-    def ask(self, tenant_id: UUID, command_id: UUID) -> Any:  # noqa: ANN401  a Future of any make
+    def ask(self, reader: Reader, command_id: UUID) -> Any:  # noqa: ANN401  a Future of any make
         """The result, once there is one."""
 
-    def leave(self, tenant_id: UUID, command_id: UUID, told: Any) -> None:  # noqa: ANN401
+    def leave(self, reader: Reader, command_id: UUID, told: Any) -> None:  # noqa: ANN401
         """Wait no longer."""
 
 
@@ -164,7 +164,7 @@ class Commands:
                     continue
                 if seconds > 0 and command.command_id not in waits:
                     # Before the result can be there, so that its notice isn't missed.
-                    waits[command.command_id] = self._results.ask(key.tenant_id, command.command_id)
+                    waits[command.command_id] = self._results.ask(key.reader, command.command_id)
                 outcomes.append(await self._one(key, command))
             undecided = {
                 command.command_id
@@ -178,14 +178,14 @@ class Commands:
             ]
         finally:
             for command_id, told in waits.items():
-                self._results.leave(key.tenant_id, command_id, told)
+                self._results.leave(key.reader, command_id, told)
 
     def close(self) -> None:
         """Ask for nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _one(self, key: AccessKey, command: Command) -> Outcome:
-        earlier = await self._earlier(key.tenant_id, command.command_id)
+        earlier = await self._earlier(key.reader, command.command_id)
         if earlier is not None:
             return earlier
         try:
@@ -204,7 +204,7 @@ class Commands:
         for each in late:
             each.cancel()
 
-    async def _earlier(self, tenant_id: UUID, command_id: UUID) -> Result | None:
+    async def _earlier(self, reader: Reader, command_id: UUID) -> Result | None:
         """The result there is already.
 
         None too while the database is away: commands are taken then, and one that comes again
@@ -214,9 +214,7 @@ class Commands:
             return None
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(
-                self._threads, self._results.of, tenant_id, command_id
-            )
+            return await loop.run_in_executor(self._threads, self._results.of, reader, command_id)
         except (DatabaseAway, LoginRefused, NotMigrated):
             self._away_until = time.monotonic() + AWAY_SECONDS
             return None

@@ -14,7 +14,7 @@ from ops import access
 from ops.access import NotConfigured
 from ops.settings import Settings
 from ops.stack.state import locked
-from sinks.reading import ALL, Departments
+from sinks.reading import ALL, Departments, Reader
 
 BYTES = 32
 KEYS_MAX = 1_000  # every token is compared with all of them
@@ -42,6 +42,11 @@ class AccessKey:
     def issuer(self) -> UUID:
         """Who issues the commands that come by it: its user, else an id of the key itself."""
         return self.user_id or uuid5(self.tenant_id, f"key/{self.name}")
+
+    @property
+    def reader(self) -> Reader:
+        """As whom it reads."""
+        return Reader(tenant_id=self.tenant_id, departments=self.departments, issuer=self.issuer)
 
 
 @dataclass(frozen=True, slots=True)

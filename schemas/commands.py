@@ -30,6 +30,8 @@ class CommandType:
     that the field ``person`` names, else under the stream's own id.
     ``references`` are fields whose id, or each of whose ids, must name a stream of the tenant, of
     the type given.
+    ``unless`` are references that name no stream where another field is said, by that field: a
+    task that an order makes has none. Where ``owner`` is one, it is about every department then.
     ``scope`` says who may ask it. The department that it is about is the one that the field
     ``owner`` names, or that of the stream which that field names; else that of its own stream.
     """
@@ -45,6 +47,7 @@ class CommandType:
     person: str | None = None
     scope: Scope = Scope.EVERY
     owner: str | None = None
+    unless: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def full_record(self) -> str:
@@ -174,6 +177,12 @@ _WORK: tuple[CommandType, ...] = (
     ),
 )  # fmt: skip
 
+_DECIDED_ON: Mapping[str, str] = {
+    "patient_id": "patient", "task_id": "task", "order_id": "order",
+    "rule_id": "verification_rule",
+}  # fmt: skip
+_OF_AN_ORDER: Mapping[str, str] = {"task_id": "order_id"}
+
 _VERIFICATION: tuple[CommandType, ...] = (
     CommandType(
         name="verification_rule.define", stream_type="verification_rule",
@@ -192,15 +201,13 @@ _VERIFICATION: tuple[CommandType, ...] = (
     ),
     CommandType(
         name="verification.decide", stream_type="verification", record="VerificationDecide",
-        founds=True, sealed=("reason",), person="patient_id",
-        references={"patient_id": "patient", "task_id": "task"},
-        scope=Scope.DEPARTMENT, owner="task_id",
+        founds=True, sealed=("reason",), person="patient_id", references=_DECIDED_ON,
+        unless=_OF_AN_ORDER, scope=Scope.DEPARTMENT, owner="task_id",
     ),
     CommandType(
         name="verification.resolve", stream_type="verification", record="VerificationResolve",
-        founds=True, sealed=("reason",), person="patient_id",
-        references={"patient_id": "patient", "task_id": "task"},
-        scope=Scope.DEPARTMENT, owner="task_id",
+        founds=True, sealed=("reason",), person="patient_id", references=_DECIDED_ON,
+        unless=_OF_AN_ORDER, scope=Scope.DEPARTMENT, owner="task_id",
     ),
 )  # fmt: skip
 

@@ -4,9 +4,9 @@ The partitions of the commands' streams are locked, so that nobody else decides 
 state is, and what is decided on it, are functions that come with each command.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -14,111 +14,30 @@ from psycopg import Connection
 
 from schemas.failpoints import hit
 from schemas.sealing import KeysWanted
+from sinks.asked import Command, Folding, Named, Rejected
 from sinks.changes import Put
 from sinks.database import Database, Row, for_tenants
 from sinks.dead_letters import DeadLetter
+from sinks.standing import Standing, is_of, owner_of, rejected, standing_of
 from sinks.subscriptions import Held
 from sinks.tables import command_results, snapshots
 
 SNAPSHOT_VERSIONS = 100  # a fold of so many events costs about as much as one round trip
-NOT_PERMITTED = "not_permitted"  # the rule for who may not ask there
-DEPARTMENT = "department_id"  # in a stream's first event: whose it is
-_TICK = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folding:
-    """How a stream's state follows from its rows of ``events``; what a state is, is its own.
-
-    ``freeze`` and ``thaw`` take a state to JSON's types and back, under the snapshot's id; what is
-    frozen to None isn't kept. Only snapshots of this ``state_version`` are used. All may raise
-    :class:`~schemas.sealing.KeysWanted`.
-    """
-
-    state_version: int
-    initial: Any
-    evolve: Callable[[Any, Mapping[str, Any]], Any]
-    freeze: Callable[[Any, UUID], Any]
-    thaw: Callable[[Any, UUID], Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """Why a command becomes nothing: a code, and a line; never a patient's data."""
-
-    rule: str
-    said: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A command by its ids and types, as text."""
-
-    tenant_id: str
-    command_id: str
-    command_type: str
-    stream_type: str
-    stream_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command(Named):
-    """A command to be decided; ids are text.
-
-    ``references`` are the streams that fields name: field, stream type, stream id; ``near`` are
-    those at whose home a new stream is to stand, best first. ``decide`` gives rows of
-    ``events`` that lack only their numbers and ``recorded_at``. ``taken``: the id of the stream
-    that it would create was seen to be another tenant's, whose rows aren't to be seen.
-    ``founds``: it may be the first of its stream, or not. ``departments`` are those in which
-    its issuer may ask it (None: in all), and ``owner`` is the stream in whose department it
-    does; without one it is about all of them. ``seals``: its events or its state may have text
-    that is sealed; for ``person``, where it says for whom.
-    """
-
-    expected_version: int | None
-    creates: bool
-    references: Sequence[tuple[str, str, str]]
-    near: Sequence[str]
-    folding: Folding
-    decide: Callable[[Any], Sequence[Mapping[str, Any]] | Rejected]
-    taken: bool = False
-    founds: bool = False
-    departments: frozenset[str] | None = None
-    owner: str | None = None
-    seals: bool = False
-    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a command became: events, or why not; ``version`` is the stream's after it."""
+    """What a command became: events, or why not; ``version`` is the stream's after it.
+
+    ``department`` is the one whose work it is about.
+    """
 
     version: int
     events: Sequence[Mapping[str, Any]] = ()
     rejected: Rejected | None = None
     failed: Exception | None = None
     snapshots: Sequence[Put] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A stream as it stands before a command.
-
-    ``department`` is the one that its first event names: it never moves to another.
-    """
-
-    stream_type: str
-    tenant_id: str
-    version: int
-    recorded_at: datetime | None
     department: str | None = None
-
-    def after(self, event: Mapping[str, Any], now: datetime) -> "Standing":
-        """With this event too, numbered as the ledger will number it."""
-        last = self.recorded_at
-        at = now if last is None else max(now, last + _TICK)
-        department = self.department if self.version else event["data"].get(DEPARTMENT)
-        return replace(self, version=self.version + 1, recorded_at=at, department=department)
 
 
 def decide(
@@ -128,13 +47,14 @@ def decide(
 
     Raises :class:`~schemas.sealing.KeysWanted` for all of them together.
     """
-    standing = _standing(connection, commands)
+    standing = standing_of(connection, commands)
     states, far = _load(connection, commands, standing)
     verdicts, wanted = [], set[tuple[UUID, UUID]]()
     for command in commands:
         hit("ledger: deciding")
         try:
-            verdicts.append(_decide(command, standing, states, far, now))
+            verdict = _decide(command, standing, states, far, now)
+            verdicts.append(replace(verdict, department=owner_of(command, standing)))
         except KeysWanted as more:
             wanted |= more.people
     if wanted:
@@ -171,12 +91,13 @@ def result(
     It replaces that of a failure, when a dead letter is retried, and no other: the row policy
     holds that.
     """
-    rejected = verdict.rejected
+    refused = verdict.rejected
     row = {
         **_of(command, held, offset, now),
-        "outcome": "rejected" if rejected else "accepted",
-        "rule": rejected.rule if rejected else None,
-        "said": rejected.said if rejected else None,
+        "department_id": verdict.department,
+        "outcome": "rejected" if refused else "accepted",
+        "rule": refused.rule if refused else None,
+        "said": refused.said if refused else None,
         "version": verdict.version,
         "events": len(verdict.events),
         "event_partition": last["partition"] if last else None,
@@ -191,6 +112,7 @@ def failure(
     """The row that says that a command is dead, and by which cause."""
     row = {
         **_of(asked, held, offset, now),
+        "department_id": None,
         "outcome": "failed",
         "rule": letter.cause,
         "said": f"it became a dead letter: {letter.reason}",
@@ -210,6 +132,7 @@ def _of(asked: Named, held: Held, offset: int, now: datetime) -> dict[str, Any]:
         "command_type": asked.command_type,
         "stream_type": asked.stream_type,
         "stream_id": asked.stream_id,
+        "issued_by": asked.issued_by,
         "recorded_at": now,
         "partition": held.partition,
         "partition_seq": offset + 1,
@@ -224,11 +147,11 @@ def _decide(
     now: datetime,
 ) -> Verdict:
     stream = standing.get(command.stream_id)
-    ours = stream if stream is not None and _is_of(stream, command) else None
+    ours = stream if stream is not None and is_of(stream, command) else None
     before = ours or Standing(command.stream_type, command.tenant_id, 0, None)
-    rejected = _rejected(command, stream, ours, standing)
-    if rejected is not None:
-        return Verdict(version=before.version, rejected=rejected)
+    refused = rejected(command, stream, ours, standing)
+    if refused is not None:
+        return Verdict(version=before.version, rejected=refused)
     state = states.get(command.stream_id, command.folding.initial)
     try:
         if isinstance(state, Exception):
@@ -255,48 +178,6 @@ def _decide(
     return Verdict(version=after.version, events=answer, snapshots=kept)
 
 
-def _rejected(
-    command: Command,
-    stream: Standing | None,
-    ours: Standing | None,
-    standing: Mapping[str, Standing],
-) -> Rejected | None:
-    """The rules that hold for every command; another's stream is as good as none."""
-    if command.creates and (stream is not None or command.taken):
-        return Rejected(rule="exists", said="the stream that it would create exists")
-    founding = command.founds and stream is None and not command.taken
-    if not command.creates and ours is None and not founding:
-        return Rejected(rule="not_found", said=f"there is no such stream: {command.stream_type}")
-    if not _permitted(command, standing):
-        said = "its issuer may not ask it, or not in this department"
-        return Rejected(rule=NOT_PERMITTED, said=said)
-    version = ours.version if ours else 0
-    if command.expected_version is not None and command.expected_version != version:
-        return Rejected(rule="conflict", said=f"the stream stands at version: {version}")
-    for field, stream_type, stream_id in command.references:
-        named = standing.get(stream_id)
-        of_ours = named is not None and named.tenant_id == command.tenant_id
-        if named is None or not of_ours or named.stream_type != stream_type:
-            rule = f"unknown_reference: {field}"
-            return Rejected(rule=rule, said=f"there is no such {stream_type}: {field}")
-    return None
-
-
-def _permitted(command: Command, standing: Mapping[str, Standing]) -> bool:
-    """Whether its issuer may ask it, in the department that it is about."""
-    if command.departments is None:
-        return True
-    owner = None if command.owner is None else standing.get(command.owner)
-    if owner is None or owner.tenant_id != command.tenant_id:
-        return False
-    itself = owner.stream_type == "department"
-    return (command.owner if itself else owner.department) in command.departments
-
-
-def _is_of(stream: Standing, command: Command) -> bool:
-    return (stream.tenant_id, stream.stream_type) == (command.tenant_id, command.stream_type)
-
-
 def _snapshot(command: Command, version: int, state: object) -> list[Put]:
     """The state kept; not, where it holds what is known only of somebody who was erased."""
     snapshot_id = uuid5(UUID(command.stream_id), f"snapshot/{version}")
@@ -317,23 +198,6 @@ def _snapshot(command: Command, version: int, state: object) -> list[Put]:
     return [Put(snapshots, row)]
 
 
-def _standing(connection: Connection[Row], commands: Sequence[Command]) -> dict[str, Standing]:
-    """The streams that the commands ask something of, and those that they name."""
-    ids = {command.stream_id for command in commands}
-    ids.update(each for command in commands for _, _, each in command.references)
-    rows = connection.execute(_STANDING, (sorted(ids),)).fetchall()
-    owners = {command.owner for command in commands if command.departments is not None} - {None}
-    owned = connection.execute(_OWNED, (DEPARTMENT, list(owners))).fetchall() if owners else []
-    departments = {row["stream_id"]: row["department"] for row in owned}
-    return {
-        row["stream_id"]: Standing(
-            row["stream_type"], row["tenant_id"], row["version"], row["recorded_at"],
-            departments.get(row["stream_id"]),
-        )
-        for row in rows
-    }  # fmt: skip
-
-
 def _load(
     connection: Connection[Row],
     commands: Sequence[Command],
@@ -347,7 +211,7 @@ def _load(
     asked: dict[str, Command] = {}
     for command in commands:
         stream = standing.get(command.stream_id)
-        if not command.creates and stream is not None and _is_of(stream, command):
+        if not command.creates and stream is not None and is_of(stream, command):
             asked.setdefault(command.stream_id, command)
     if not asked:
         return {}, set()
@@ -403,14 +267,6 @@ def _folded(folding: Folding, rows: Sequence[Row], begun: tuple[int, Any], versi
 
 _PEOPLE = """
 SELECT tenant_id, stream_id, person_id FROM events
-WHERE stream_id = ANY(%s::uuid[]) AND event_version = 1
-"""
-_STANDING = """
-SELECT stream_id, stream_type, tenant_id, version, recorded_at FROM streams
-WHERE stream_id = ANY(%s::uuid[])
-"""
-_OWNED = """
-SELECT stream_id, data ->> %s AS department FROM events
 WHERE stream_id = ANY(%s::uuid[]) AND event_version = 1
 """
 _SNAPSHOTS = """

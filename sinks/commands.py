@@ -1,4 +1,4 @@
-"""Results of commands: asked for as a tenant, and waited for."""
+"""Results of commands: asked for as whoever may see them, and waited for."""
 
 import logging
 import threading
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sinks import relay
 from sinks.queries import Snapshot
-from sinks.reading import Readers
+from sinks.reading import Reader, Readers
 
 CHANNEL = "wardtrail_commands"  # the ledger's notice of results, in the commit that wrote them
 POLL_SECONDS = 0.25  # how long a lost notice goes unnoticed
@@ -20,7 +20,7 @@ CONNECTIONS = 2  # of the thread that looks: one listens, one asks
 WAITING_MAX = 1_000  # commands at once; each costs an entry of a query's list
 
 logger = logging.getLogger(__name__)
-Asked = tuple[UUID, UUID]  # tenant, command
+Asked = tuple[Reader, UUID]  # who asks, for which command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class WaitingFull(Exception):  # noqa: N818  named for what is wrong
 
 
 def results(connection: Snapshot, command_ids: Collection[UUID]) -> Mapping[UUID, Result]:
-    """The results there are of these commands, of the snapshot's tenant."""
+    """The results there are of these commands, as far as the snapshot shows them."""
     rows = connection.execute(_RESULTS, (list(command_ids),)).fetchall()
     names = [each.name for each in fields(Result)]
     return {UUID(row["command_id"]): Result(**{name: row[name] for name in names}) for row in rows}
@@ -60,7 +60,7 @@ def results(connection: Snapshot, command_ids: Collection[UUID]) -> Mapping[UUID
 class Waiting:
     """A thread that tells results to those who wait for them.
 
-    One query per tenant asks for all that are waited for, at every notice, and every
+    One query per reader asks for all that it waits for, at every notice, and every
     ``POLL_SECONDS`` for those whose notice was lost.
     """
 
@@ -81,12 +81,12 @@ class Waiting:
         if self._thread is not None:
             self._thread.join(POLL_SECONDS + self.readers.seconds)
 
-    def of(self, tenant_id: UUID, command_id: UUID) -> Result | None:
+    def of(self, reader: Reader, command_id: UUID) -> Result | None:
         """The result there is, asked for now."""
-        with self.readers.as_tenant(tenant_id) as snapshot:
+        with self.readers.of(reader) as snapshot:
             return results(snapshot, [command_id]).get(command_id)
 
-    def ask(self, tenant_id: UUID, command_id: UUID) -> "Future[Result]":
+    def ask(self, reader: Reader, command_id: UUID) -> "Future[Result]":
         """The result, once there is one; to be given up with :meth:`leave`.
 
         Raises :class:`WaitingFull`.
@@ -95,17 +95,17 @@ class Waiting:
         with self._lock:
             if sum(map(len, self._asked.values())) >= WAITING_MAX:
                 raise WaitingFull(f"as many wait for results as may: {WAITING_MAX}")
-            self._asked.setdefault((tenant_id, command_id), []).append(told)
+            self._asked.setdefault((reader, command_id), []).append(told)
         return told
 
-    def leave(self, tenant_id: UUID, command_id: UUID, told: "Future[Result]") -> None:
+    def leave(self, reader: Reader, command_id: UUID, told: "Future[Result]") -> None:
         """Wait no longer; nothing happens if the result has come."""
         with self._lock:
-            waiting = self._asked.get((tenant_id, command_id), [])
+            waiting = self._asked.get((reader, command_id), [])
             with suppress(ValueError):
                 waiting.remove(told)
             if not waiting:
-                self._asked.pop((tenant_id, command_id), None)
+                self._asked.pop((reader, command_id), None)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -122,13 +122,13 @@ class Waiting:
         """Tell what has come by now."""
         with self._lock:
             asked = list(self._asked)
-        for tenant_id in {tenant for tenant, _ in asked}:
-            wanted = [command for tenant, command in asked if tenant == tenant_id]
-            with self.readers.as_tenant(tenant_id) as snapshot:
+        for reader in {reader for reader, _ in asked}:
+            wanted = [command for whose, command in asked if whose == reader]
+            with self.readers.of(reader) as snapshot:
                 found = results(snapshot, wanted)
             for command_id, result in found.items():
                 with self._lock:
-                    waiting = self._asked.pop((tenant_id, command_id), [])
+                    waiting = self._asked.pop((reader, command_id), [])
                 for told in waiting:
                     if told.set_running_or_notify_cancel():
                         told.set_result(result)

@@ -7,7 +7,8 @@ from typing import Any
 
 from schemas import sealing
 from sinks import accounts, aggregates, aliases, joins, subscriptions
-from sinks.aggregates import Command, Named, Verdict
+from sinks.aggregates import Verdict
+from sinks.asked import Command, Named
 from sinks.changes import Append, Change, Put
 from sinks.dead_letters import DeadLetter
 from sinks.identities import Name

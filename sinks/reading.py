@@ -1,7 +1,7 @@
 """A pool of connections for questions: each is one snapshot that shows one tenant's rows."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, Self, TypeAlias
@@ -27,6 +27,15 @@ Departments: TypeAlias = frozenset[UUID] | Literal[Every.ALL]
 """The departments whose work a reader sees."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who reads: of which tenant, the work of which departments, and who issued its commands."""
+
+    tenant_id: UUID
+    departments: Departments = frozenset()
+    issuer: UUID | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Readers:
     """Connections as ``wt_app``; a statement that takes longer than ``seconds`` is given up.
@@ -48,11 +57,15 @@ class Readers:
 
     @contextmanager
     def as_tenant(
-        self, tenant_id: UUID, departments: Departments = frozenset()
+        self,
+        tenant_id: UUID,
+        departments: Departments = frozenset(),
+        issuer: UUID | None = None,
     ) -> Iterator[Snapshot]:
         """One snapshot, read only, that shows this tenant's rows and ends with the block.
 
-        Of work, only what belongs to one of the ``departments``. Raises
+        Of work, only what belongs to one of the ``departments``; of what became of commands,
+        also of those that the ``issuer`` issued. Raises
         :class:`~sinks.database.DatabaseAway`, also for a statement that took too long,
         :class:`~sinks.database.LoginRefused`, :class:`~sinks.queries.NotMigrated`.
         """
@@ -68,10 +81,11 @@ class Readers:
                     "SELECT set_config('wt.tenant', %s, true),"
                     " set_config('wt.departments', %s, true),"
                     " set_config('wt.all_departments', %s, true),"
+                    " set_config('wt.issuer', %s, true),"
                     " set_config('statement_timeout', %s, true)",
                     (
                         str(tenant_id), f"{{{listed}}}", "on" if every else "",
-                        f"{self.seconds}s",
+                        "" if issuer is None else str(issuer), f"{self.seconds}s",
                     ),
                 )  # fmt: skip
                 yield connection
@@ -98,6 +112,10 @@ class Readers:
             row = snapshot.execute(_WAITING, (partition, seq)).fetchone()
         assert row is not None, "a condition has one row"
         return not row["waits"]
+
+    def of(self, reader: Reader) -> AbstractContextManager[Snapshot]:
+        """As :meth:`as_tenant`, for a reader."""
+        return self.as_tenant(reader.tenant_id, reader.departments, reader.issuer)
 
     def close(self) -> None:
         """Close the pool."""

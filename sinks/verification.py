@@ -155,7 +155,7 @@ _EXPAND = """
 WITH mark AS (
     DELETE FROM verification_due WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM verification_due
-        WHERE due = ANY ('{task,rule,visit}') AND failed IS NULL  -- by the index of what waits
+        WHERE due = ANY ('{task,rule,visit,order}') AND failed IS NULL  -- by an index
         LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ))
     RETURNING *
@@ -181,6 +181,10 @@ WITH mark AS (
     CROSS JOIN LATERAL jsonb_array_elements(rule.order_codes) AS each (code)
     JOIN verification_orders AS asking
       ON asking.tenant_id = mark.tenant_id AND asking.codes @> jsonb_build_array(each.code)
+    UNION
+    SELECT mark.tenant_id, asking.patient_id, mark.partition, mark.partition_seq
+    FROM mark JOIN verification_orders AS asking
+      ON mark.due = 'order' AND asking.order_id = mark.due_id
     UNION
     SELECT visit.tenant_id, near.patient_id, visit.partition, visit.partition_seq
     FROM visit, LATERAL (

@@ -25,11 +25,13 @@ STATUSES = (
 class Verification:
     """What is known of a task: its outcome, for which reasons, by which evidence.
 
+    ``order_id`` is the order that makes the task, None where a command created it.
     ``revision`` rises with each changed outcome; ``awaits_at`` is the instant that the feeds
     have to pass before absence says more. Ids are UUID texts.
     """
 
     task_id: str
+    order_id: str | None
     patient_id: str | None
     rule_id: str | None
     rule_version: int | None
@@ -137,7 +139,14 @@ def _read(cursor: str) -> UUID:
         raise CursorInvalid("not a cursor of ours") from None
 
 
-_COLUMNS = SQL(", ").join(Identifier(each.name) for each in fields(Verification))
+# A task that commands create has said how it stands; one that an order makes has no status.
+_ORDER = SQL("""(
+    SELECT order_id FROM verification_tasks AS asked
+    WHERE asked.task_id = emr_verifications.task_id AND asked.status_said = '[]'
+) AS order_id""")
+_COLUMNS = SQL(", ").join(
+    _ORDER if each.name == "order_id" else Identifier(each.name) for each in fields(Verification)
+)
 _PAGE = """
 SELECT {columns} FROM emr_verifications
 WHERE (%(after)s::uuid IS NULL OR task_id > %(after)s::uuid)

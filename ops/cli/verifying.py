@@ -123,6 +123,8 @@ def _asked(case: Case) -> Iterator[str]:
     yield f"asked: {shown.safe(rule.name)} (rule {rule.rule_id}, version {rule.version})"
     codes = ", ".join(sorted(f"{each.code} of {each.system}" for each in rule.codes))
     yield f"  any of {shown.safe(codes)}"
+    if case.task.order_id is not None:
+        yield f"  for order {case.task.order_id}"
     span = f"{shown.moment(window.starts_at)} until {shown.moment(window.ends_at)}"
     yield f"  from {span}, charted until {shown.moment(window.awaits_at)}"
 
@@ -171,6 +173,7 @@ def _data(
         result = {name: known[name] for name in known if name not in ("tenant_id", "absence")}
     return {
         "task_id": task,
+        "order_id": case.task.order_id if case else None,
         "result": result,
         "evidence": [
             {

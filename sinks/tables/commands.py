@@ -1,4 +1,4 @@
-"""What became of commands (007, 013)."""
+"""What became of commands (007, 013, 019)."""
 
 from sqlalchemy import (
     BigInteger,
@@ -37,6 +37,8 @@ command_results = Table(
     time("recorded_at"),
     Column("partition", SmallInteger, nullable=False, comment="the inbound one"),
     Column("partition_seq", BigInteger, nullable=False, comment="the inbound offset, from one"),
+    Column("department_id", Uuid, comment="whose work it is about; none: no one department's"),
+    Column("issued_by", Uuid, comment="who asked; none: it couldn't be told"),
     PrimaryKeyConstraint("tenant_id", "command_id"),
     UniqueConstraint("partition", "partition_seq", name="idx_command_results_partition"),
     CheckConstraint("outcome IN ('accepted', 'rejected', 'failed')", name="outcome"),

@@ -182,7 +182,7 @@ verification_due = Table(
     "verification_due",
     metadata,
     tenant(),
-    Column("due", String(20), nullable=False, comment="patient, task, rule, visit"),
+    Column("due", String(20), nullable=False, comment="patient, task, rule, visit, order"),
     Column("due_id", Uuid, nullable=False, comment="of that"),
     *origin(),
     Column("failed", String(100), comment="the error that judging ended with; tried no more"),

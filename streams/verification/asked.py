@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from streams.verification.facts import Evidence, Facts, Order, Rule, Task
 from streams.verification.people import People
-from streams.verification.timing import instances
+from streams.verification.timing import OCCURRENCES_MAX, Instance, instances
 
 TASKS = UUID("0d2f6a52-5d0a-5c61-9b0e-2b8a6f1c4e33")  # namespace of these tasks' ids; never changes
 _Named = TypeVar("_Named", Task, Evidence)
@@ -34,6 +34,11 @@ def tasks(facts: Facts) -> Iterator[Asked]:
             if order.tenant_id == rule.tenant_id and order.codes_told & rule.order_codes_told:
                 known = (order.tenant_id, people.of_order(order), order.order_id) not in same
                 yield from _asked(order, rule, stands=known and _stands(order, rule))
+
+
+def is_asked(task_id: str, order_id: str, rule_id: str) -> bool:
+    """Whether a task is one of an order's under a rule, whichever of its times."""
+    return any(_id(order_id, rule_id, number) == task_id for number in range(OCCURRENCES_MAX))
 
 
 def named(facts: Facts, people: People) -> Facts:
@@ -74,14 +79,19 @@ def fillers(orders: Iterable[Order], people: People) -> Same:
     return {key: min(ids) for key, ids in found.items() if len(ids) == 1}
 
 
+def _id(order_id: str, rule_id: str, number: int) -> str:
+    return str(uuid5(TASKS, f"{order_id}/{rule_id}/{number}"))
+
+
 def _asked(order: Order, rule: Rule, *, stands: bool) -> Iterator[Asked]:
     """The task of each instance that any timing of the order ever had."""
     listed = instances(order.timing, order.ordered_at)
+    last = listed[-1] if listed else Instance(due_at=order.ordered_at)
     for number in range(max(order.most, len(listed))):
-        of = listed[number] if number < len(listed) else listed[-1]
+        of = listed[number] if number < len(listed) else last
         here = stands and number < len(listed)
         task = Task(
-            task_id=str(uuid5(TASKS, f"{order.order_id}/{rule.rule_id}/{number}")),
+            task_id=_id(order.order_id, rule.rule_id, number),
             tenant_id=order.tenant_id,
             version=order.version,
             recorded_at=order.recorded_at,

@@ -21,8 +21,9 @@ _RANK: Mapping[str, int] = {"placed": 0, "released": 0, HELD: 1, "cancelled": 2,
 _UNKNOWN = -(1 << 62)  # before any instant
 _TIMING = (
     "starts_at", "starts_precision", "ends_at", "ends_precision", "occurrences", "interval_s",
-    "simple",
 )  # fmt: skip
+# What events of before don't have, and what it is then.
+_SINCE: Mapping[str, Any] = {"repeats": None, "as_needed": False, "due": ()}
 
 
 def row(events: Sequence[Event], known: Row | None) -> tuple[dict[str, Any], set[str]]:
@@ -88,8 +89,10 @@ def _say(said: dict[str, Any], event: Event, name: str, codes: list[list[str]]) 
         _put(said, "filler", place, data["filler_order_id"])
     if name in _RANK:
         _put(said, "state", [reported, _RANK[name], *place[1:]], name)
-    if any(data[each] is not None for each in _TIMING if each != "simple"):
-        timing = {each: data[each] for each in _TIMING}
+    timing = {each: data[each] for each in _TIMING}
+    since = {each: data.get(each, unsaid) for each, unsaid in _SINCE.items()}
+    if any(each is not None for each in timing.values()) or any(since.values()):
+        timing = {**timing, "simple": data["simple"], **since, "due": list(since["due"])}
         _put(said, "timing", place, timing)
         most = len(instances(Timing.of_data(timing), instant(event["occurred_at"])))
         said["most"] = [max(most, *said.get("most", [1]))]

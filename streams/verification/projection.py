@@ -25,7 +25,7 @@ from streams.verification import orders, rules
 from streams.verification.facts import recency
 
 CHANNEL: Final = "wardtrail_due"
-FOLD_VERSION: Final = 1
+FOLD_VERSION: Final = 2
 ADT: Final = "adt"
 """What a feed told that is neither evidence nor an order."""
 ORDER: Final = "order"
@@ -201,7 +201,10 @@ def _decision(event: Event) -> list[Change]:
         "recorded_at": instant(event["recorded_at"]),
         **_origin(event),
     }
-    return [Put(verification_decisions, row), _due(event, "task", data["task_id"])]
+    due = [_due(event, "task", data["task_id"])]
+    if data.get("order_id") is not None:  # whose task may not be there yet
+        due.append(_due(event, "order", data["order_id"]))
+    return [Put(verification_decisions, row), *due]
 
 
 def _link(event: Event) -> list[Change]:

@@ -1,4 +1,4 @@
-"""When an order is to be done: once, or so many times."""
+"""When an order is to be done: never by itself, once, or so many times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,21 @@ _COARSE = frozenset({"day", "month", "year"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One time that an order is to be done: a window, or a time around which the rule's lies."""
+
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """When an order is to be done, as told; ``coarse``: its start says no more than the day."""
+    """When an order is to be done, as told; ``coarse``: its start says no more than the day.
+
+    ``due`` are the times of a pattern of days, as the mapping listed them; ``as_needed``: nobody
+    waits for it.
+    """
 
     starts_at: datetime | None = None
     ends_at: datetime | None = None
@@ -22,6 +35,8 @@ class Timing:
     occurrences: int | None = None
     interval_s: int | None = None
     simple: bool = True
+    as_needed: bool = False
+    due: tuple[Instance, ...] = ()
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any]) -> "Timing":
@@ -34,24 +49,22 @@ class Timing:
             occurrences=data["occurrences"],
             interval_s=data["interval_s"],
             simple=data["simple"],
+            # Events of before say neither.
+            as_needed=data.get("as_needed", False),
+            due=tuple(map(_listed, data.get("due", ()))),
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """One time that an order is to be done: a window, or a time around which the rule's lies."""
-
-    starts_at: datetime | None = None
-    ends_at: datetime | None = None
-    due_at: datetime | None = None
-
-
 def instances(timing: Timing, ordered_at: datetime) -> tuple[Instance, ...]:
-    """The times of an order: as many as it plainly says, else one.
+    """The times of an order: as many as it plainly says, else one; none of one as needed.
 
-    Plainly: so many, or until an end, at an interval from a start; or so many between a start
-    and an end.
+    Plainly: those of its days; so many, or until an end, at an interval from a start; or so many
+    between a start and an end.
     """
+    if timing.as_needed:
+        return ()
+    if timing.due:
+        return timing.due[:OCCURRENCES_MAX]
     starts, ends = timing.starts_at, timing.ends_at
     if starts is not None and timing.simple:
         number, step = _plainly(timing, starts)
@@ -64,6 +77,10 @@ def instances(timing: Timing, ordered_at: datetime) -> tuple[Instance, ...]:
     if ends is not None:
         return (Instance(ends_at=ends),)
     return (Instance(due_at=starts or ordered_at),)
+
+
+def _listed(each: Mapping[str, Any]) -> Instance:
+    return Instance(**{name: None if at is None else instant(at) for name, at in each.items()})
 
 
 def _plainly(timing: Timing, starts: datetime) -> tuple[int, timedelta | None]:

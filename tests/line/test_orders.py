@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from ops.access import schema_ids
 from schemas.codec import Codec
 from schemas.topics import VERIFICATIONS
+from streams.ledger.commands.verifications import stream_of
 from tests.line.conftest import Line
 
 pytestmark = pytest.mark.alone
@@ -28,7 +29,8 @@ RULE = {
 }  # fmt: skip
 PATIENT = "PID|1||4711^^^WARD^MR||Canaryname^Ada"
 TASKS = """
-SELECT task.task_id::text, task.order_id::text, told.status::text, told.reasons
+SELECT task.task_id::text, task.order_id::text, task.patient_id::text, told.status::text,
+       told.reasons
 FROM verification_tasks AS task LEFT JOIN emr_verifications AS told USING (task_id)
 WHERE task.rule_id = %s ORDER BY task.due_at
 """
@@ -57,13 +59,17 @@ def result(number: str, sent: str, done: str) -> str:
 @pytest.fixture(scope="module")
 def rule(line: Line) -> str:
     """A rule that makes tasks of orders for a glucose."""
-    stream, command = str(uuid4()), str(uuid4())
-    asked = ("verification_rule.define", "--stream", stream, "--id", command, "--wait", "10")
+    stream = str(uuid4())
+    command(line, "verification_rule.define", stream, RULE)
+    return stream
+
+
+def command(line: Line, name: str, stream: str, data: Any) -> None:
+    asked = (name, "--stream", stream, "--id", str(uuid4()), "--wait", "10")
     deadline = time.monotonic() + SECONDS
-    while (said := line.json("command", *asked, stdin=json.dumps(RULE)))["outcome"] == "pending":
+    while (said := line.json("command", *asked, stdin=json.dumps(data)))["outcome"] == "pending":
         assert time.monotonic() < deadline, said
     assert said["outcome"] == "accepted", said
-    return stream
 
 
 def tell(line: Line, text: str) -> None:
@@ -120,3 +126,30 @@ def test_an_order_is_a_task_that_its_result_verifies(line: Line, rule: str):
     assert newest[one["task_id"]]["outcome"] == "verified"
     assert newest[other["task_id"]]["outcome"] == "void"
     assert "its order was cancelled" in line.run("verify", other["task_id"]).stdout
+
+
+def test_v9_an_order_twice_a_day_for_three_days_is_six_tasks_of_which_each_act_does_one(
+    line: Line, rule: str
+):
+    placed = message(
+        "ORM^O01", "o-P9-NW", "20260401080000",
+        "ORC|NW|P9^CPOE|||||^BID^D3^20260402||20260401080000",
+        "OBR|1|P9^CPOE||82947^Glucose^C4",
+    )  # fmt: skip
+    tell(line, placed)
+    tell(line, result("P9", "20260402171500", "20260402161500"))
+    before = ("verified", "void")
+    found = tasks(line, rule, *before, "pending", "verified", *["pending"] * 4)
+    assert len({row["order_id"] for row in found[2:]}) == 1
+
+
+def test_v11_a_person_decides_on_a_task_that_an_order_makes(line: Line, rule: str):
+    tell(line, order("P3", "NW", "20260401090000", "20260401100000"))
+    after = ("pending", "verified", *["pending"] * 4)  # the order of the days that follow
+    task = tasks(line, rule, "verified", "void", "refuted", *after)[2]
+    named = {name: task[name] for name in ("task_id", "order_id", "patient_id")}
+    asked = {**named, "rule_id": rule, "outcome": "verified", "reason": "seen at the bedside"}
+    command(line, "verification.decide", stream_of(task["task_id"]), asked)
+    tasks(line, rule, "verified", "void", "verified", *after)
+    assert line.json("verify", task["task_id"])["order_id"] == task["order_id"]
+    assert "a person decided" in line.run("verify", task["task_id"]).stdout

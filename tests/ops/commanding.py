@@ -22,7 +22,7 @@ from schemas.codec import Codec, Ids
 from schemas.sealing import Key, Keys, Scope
 from schemas.topics import COMMANDS
 from sinks.commands import Result
-from sinks.reading import ALL
+from sinks.reading import ALL, Reader
 
 TENANT = UUID(int=1)
 USER = UUID(int=77)
@@ -87,19 +87,19 @@ class Decided:
     raises: Exception | None = None
     looked: int = 0
 
-    def of(self, tenant_id: UUID, command_id: UUID) -> Result | None:
-        assert tenant_id == TENANT
+    def of(self, reader: Reader, command_id: UUID) -> Result | None:
+        assert reader.tenant_id == TENANT
         self.looked += 1
         if self.raises:
             raise self.raises
         return self.known.get(command_id)
 
-    def ask(self, tenant_id: UUID, command_id: UUID) -> "Future[Result]":
+    def ask(self, reader: Reader, command_id: UUID) -> "Future[Result]":
         told: Future[Result] = Future()
         self.asked.setdefault(command_id, []).append(told)
         return told
 
-    def leave(self, tenant_id: UUID, command_id: UUID, told: "Future[Result]") -> None:
+    def leave(self, reader: Reader, command_id: UUID, told: "Future[Result]") -> None:
         self.asked[command_id].remove(told)
 
     def decide(self, record: dict[str, Any], **given: Any) -> None:

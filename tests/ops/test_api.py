@@ -73,7 +73,7 @@ class Memory:
         return asked[-1] <= self.folded
 
     @contextmanager
-    def as_tenant(self, tenant_id: UUID, departments: Any) -> Iterator[Any]:
+    def as_tenant(self, tenant_id: UUID, departments: Any, issuer: Any) -> Iterator[Any]:
         self.departments = departments
         if self.raises:
             raise self.raises

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 from aiohttp import web
@@ -20,6 +20,7 @@ from sinks import queries
 from sinks.commands import Waiting
 from sinks.reading import ALL, Readers
 from streams.ledger.commands import verifications
+from streams.verification.asked import TASKS
 from tests.ops.commanding import Answered, asked
 from tests.streams.ledger.commands.conftest import ISSUED, TENANT, armed, line, store
 from tests.streams.ledger.commands.working import data_of, named
@@ -154,6 +155,104 @@ def test_a_key_schedules_shifts_and_hands_over_in_its_departments_alone(port) ->
             from_shift_id=shifts[department, "early"], to_shift_id=shifts[department, "late"],
         )  # fmt: skip
         assert said.status == status
+
+
+@pytest.fixture
+def shifts(port: Port) -> dict[UUID, list[UUID]]:
+    """Two shifts of each department."""
+    made: dict[UUID, list[UUID]] = {WARD: [], ICU: []}
+    for department, streams in made.items():
+        for _ in range(2):
+            streams.append(uuid4())
+            asked_for = {
+                "supervisor_id": str(NURSE), **FOREVER, "department_id": str(department),
+            }  # fmt: skip
+            assert port.post("shift.schedule", streams[-1], **asked_for).status == 200
+    return made
+
+
+def test_what_a_command_names_is_of_departments_in_which_its_issuer_asks(port, shifts) -> None:
+    (early, late), (theirs, _) = shifts[WARD], shifts[ICU]
+    (ours, _), (other, _) = task(port, WARD), task(port, ICU)
+
+    def refused(name: str, stream: UUID, field: str, /, **data: Any) -> None:
+        said = port.post(name, stream, "ward", **data)
+        assert (said.status, said.json["rule"]) == (403, "not_permitted"), said.json
+        assert said.json["detail"].endswith(f"another department's: {field}")
+        assert port.post(name, stream, **data).status == 200, "who may ask in both may name both"
+
+    refused("task.create", uuid4(), "shift_id", **CREATE, department_id=str(WARD),
+            shift_id=str(theirs))  # fmt: skip
+    refused("task.edit", ours, "shift_id", shift_id=str(theirs))
+    handed = uuid4()
+    hand = {"department_id": str(WARD), "summary": "Quiet.", "from_shift_id": str(early)}
+    refused("handover.initiate", uuid4(), "to_shift_id", **hand, to_shift_id=str(theirs))
+    refused("handover.initiate", handed, "task_ids", **hand, to_shift_id=str(late),
+            task_ids=[str(ours), str(other)])  # fmt: skip
+    refused("handover.edit", handed, "task_ids", task_ids=[str(other)])
+    named = {**hand, "to_shift_id": str(late), "task_ids": [str(ours)]}
+    assert port.post("handover.initiate", uuid4(), "ward", **named).status == 200
+    assert port.post("task.edit", ours, "ward", shift_id=str(late)).status == 200
+
+
+def test_people_are_the_whole_tenants_to_name(port) -> None:
+    (ours, _) = task(port, WARD)
+    nurse = uuid4()
+    user = {"name": "Ida", "email": "ida@hospital.example", "role": "nurse"}
+    assert port.post("user.create", nurse, **user, department_ids=[str(ICU)]).status == 200
+    assert port.post("task.assign", ours, "ward", assigned_to=str(nurse)).status == 200
+
+
+def test_what_became_of_work_is_shown_to_its_department_and_to_who_asked(port) -> None:
+    (_, ours), (_, theirs) = task(port, WARD), task(port, ICU)
+    (_, refused) = task(port, ICU, "ward")
+    shown = {(name, said): port.ask(
+        "GET", f"/v1/commands/{each.json['command_id']}", token=name
+    ).status for name in ("every", "ward", "none")
+        for said, each in (("ours", ours), ("theirs", theirs), ("refused", refused))}  # fmt: skip
+    assert {key for key, status in shown.items() if status == 200} == {
+        ("every", "ours"), ("every", "theirs"), ("every", "refused"),
+        ("ward", "ours"), ("ward", "refused"),
+    }  # fmt: skip
+
+
+def test_what_was_asked_elsewhere_under_an_id_is_not_told_to_who_asks_the_same_again(port) -> None:
+    stream = uuid4()
+    body = {
+        "command_id": str(uuid4()), "command_type": "task.create", "stream_id": str(stream),
+        "data": {**CREATE, "department_id": str(ICU)},
+    }  # fmt: skip
+    for token, status in (("every", 202), ("every", 200), ("ward", 202), ("ward", 202)):
+        assert port.ask("POST", "/v1/commands", body, token=token).status == status
+    assert (
+        len(port.line.store.rows("SELECT FROM command_results WHERE stream_id = %s", stream)) == 1
+    )
+
+
+def test_v11_a_task_that_an_order_makes_is_decided_on_by_who_has_all_departments(port) -> None:
+    order, rule = uuid4(), uuid4()
+    task_id = str(uuid5(TASKS, f"{order}/{rule}/3"))
+    made = {"task_id": task_id, "order_id": str(order), "rule_id": str(rule)}
+    stream = UUID(verifications.stream_of(task_id))
+
+    def decide(name: str = "decide", token: str = "every", **given: Any) -> Answered:
+        data = {**made, "patient_id": str(PATIENT), "outcome": "verified", **given}
+        return port.post(f"verification.{name}", stream, token, **data)
+
+    assert decide().json["rule"] == "unknown_reference: order_id"
+    port.line.store.run(
+        "INSERT INTO streams VALUES (%s, 'order', %s, 2, 1, now())", order, TENANT
+    )  # fmt: skip
+    assert decide().json["rule"] == "unknown_reference: rule_id"
+    port.line.store.run(
+        "INSERT INTO streams VALUES (%s, 'verification_rule', %s, 2, 1, now())", rule, TENANT
+    )  # fmt: skip
+    assert decide(token="ward").status == 403
+    assert decide().json["outcome"] == "accepted"
+    assert decide("resolve", outcome="refuted").json["version"] == 2
+    assert decide(order_id=str(rule), rule_id=str(order)).status == 422
+    told = port.line.store.rows("SELECT data FROM events WHERE stream_id = %s", stream)
+    assert [each["data"]["order_id"] for each in told] == [str(order)] * 2
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import uuid
 
 from schemas.clock import micros
 from sinks import ledger
-from sinks.aggregates import Command, Folding, Rejected
+from sinks.asked import Command, Folding, Rejected
 from sinks.numbering import Entry
 from tests.sinks.inbound import ENVELOPE, NUMBERED, PARTITIONS, append, message
 from tests.sinks.provisioned import FEED, OURS, TOPIC, event, stream_id

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from schemas.failpoints import FailPoint
-from sinks.aggregates import Rejected
+from sinks.asked import Rejected
 from sinks.subscriptions import Stale
 from tests.sinks.asking import (
     LIMIT,

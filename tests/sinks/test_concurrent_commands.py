@@ -15,7 +15,7 @@ pytestmark = pytest.mark.stack
 
 SEEDS = [1, 2, 3]
 CLIENTS, BATCHES = 4, 10
-RULES = aggregates._rejected
+RULES = aggregates.rejected
 
 
 class Client:
@@ -78,7 +78,7 @@ def deaf(command, *_):
     return aggregates.Verdict(version=7)
 
 
-@pytest.mark.parametrize(("what", "bug"), [("_rejected", forgetful), ("_decide", deaf)])
+@pytest.mark.parametrize(("what", "bug"), [("rejected", forgetful), ("_decide", deaf)])
 def test_a_ledger_that_accepts_otherwise_is_caught_by_the_model(store, monkeypatch, what, bug):
     monkeypatch.setattr(aggregates, what, bug)
     clients = played(store, 1, 1)

@@ -13,8 +13,7 @@ from schemas.codec import Codec
 from schemas.commands import CommandType, Scope
 from schemas.events import EventType
 from schemas.sealing import KeyDestroyed, Keys
-from sinks import aggregates
-from sinks.aggregates import Folding, Rejected
+from sinks.asked import Command, Folding, Rejected
 from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
 from streams.ledger.commands.upcasters import UPCASTERS, Upcasters, upcast
 from streams.publications import event_of
@@ -47,7 +46,7 @@ class Engine:
         declared: CommandType,
         aggregate: Aggregate[Any],
         keys: Keys,
-    ) -> aggregates.Command:
+    ) -> Command:
         """The command of a record ``wardtrail.commands.Command``, whose data was opened."""
         asked = Asked(
             command_id=record["command_id"], command_type=record["command_type"],
@@ -57,6 +56,7 @@ class Engine:
         references = [
             (name, stream_type, each)
             for name, stream_type in declared.references.items()
+            if not _unless(name, data, declared)
             for each in _named(data[name])
         ]
         near = [stream for kind in HOMES for _, each, stream in references if each == kind]
@@ -70,10 +70,11 @@ class Engine:
             assert len(answer) <= EVENTS_MAX, "a command becomes few events"
             return [self._row(each, n, record, declared, keys) for n, each in enumerate(answer)]
 
-        return aggregates.Command(
+        return Command(
             tenant_id=asked.tenant_id, command_id=asked.command_id,
             command_type=asked.command_type, stream_type=declared.stream_type,
-            stream_id=asked.stream_id, expected_version=record["expected_version"],
+            stream_id=asked.stream_id, issued_by=asked.issued_by,
+            expected_version=record["expected_version"],
             creates=declared.creates, founds=declared.founds, references=references, near=near,
             folding=self.folding(aggregate, UUID(asked.stream_id), keys), decide=decide,
             departments=_permitted(record, declared), owner=_owner(record, data, declared),
@@ -195,9 +196,16 @@ def _permitted(record: Row, declared: CommandType) -> frozenset[str] | None:
 
 def _owner(record: Row, data: Mapping[str, Any], declared: CommandType) -> str | None:
     """The stream whose department the command is about; None where it is about all."""
-    if declared.scope is Scope.EVERY:
+    owner = declared.owner
+    if declared.scope is not Scope.DEPARTMENT or (owner and _unless(owner, data, declared)):
         return None
-    return str(data[declared.owner] if declared.owner else record["stream_id"])
+    return str(data[owner] if owner else record["stream_id"])
+
+
+def _unless(name: str, data: Mapping[str, Any], declared: CommandType) -> bool:
+    """Whether a field names no stream, for another one is said."""
+    other = declared.unless.get(name)
+    return other is not None and data[other] is not None
 
 
 def _named(value: str | Sequence[str] | None) -> Sequence[str]:

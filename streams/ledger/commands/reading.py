@@ -12,7 +12,7 @@ from schemas.codec import Codec, Undecodable
 from schemas.commands import CommandType
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys
 from schemas.topics import COMMANDS
-from sinks.aggregates import Named
+from sinks.asked import Named
 from sinks.dead_letters import DeadLetter
 from sinks.numbering import Entry
 from streams import ports
@@ -167,7 +167,7 @@ class Reading:
             tenant_id=said["tenant_id"], command_id=said["command_id"],
             command_type=declared.name if declared else "?",
             stream_type=declared.stream_type if declared else "?",
-            stream_id=said["stream_id"],
+            stream_id=said["stream_id"], issued_by=said["issued_by"],
         )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """Decisions on whether a task was done, which stand beside what the feeds say (rule V11).
 
-All decisions on a task are in one stream, whose id follows from the task's. None is ever lost:
+All decisions on a task are in one stream, whose id follows from the task's. A task that an order
+makes has no stream of its own: its id follows from the order's and the rule's, so that it can be
+decided on whatever else is known by then. None is ever lost:
 which ones stand is read from their clocks, in which ``emr`` counts the versions of evidence that
 the decider had seen.
 """
@@ -14,6 +16,7 @@ from streams.ledger.commands import clocks, fields, registers
 from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
 from streams.ledger.commands.clocks import Hlc, VectorClock
 from streams.ledger.commands.registers import Stamp
+from streams.verification import asked as orders
 
 STREAMS = UUID("5a1c2a0e-9f0d-5c55-8a43-7f1f0a6d2c4b")  # namespace of stream ids; never changes
 EMR: Final = "emr"
@@ -59,6 +62,9 @@ def decide(state: Decisions | None, asked: Asked) -> list[Happened] | Rejection:
     stream = stream_of(data["task_id"])
     if asked.stream_id != stream:
         return Rejection(rule="wrong_stream", said=f"decisions on that task stand in: {stream}")
+    unknown = _of_order(data)
+    if unknown is not None:
+        return unknown
     resolves = asked.command_type == "verification.resolve"
     if resolves and state is None:
         return Rejection(rule="no_conflict", said="nobody has decided on the task yet")
@@ -72,7 +78,7 @@ def decide(state: Decisions | None, asked: Asked) -> list[Happened] | Rejection:
         return stamp if isinstance(stamp, Rejection) else refused or []
     seen = {EMR: data["evidence_seen"]} if data["evidence_seen"] else {}
     said = {**stamp.to_data(), "clock": clocks.merged(stamp.clock, seen)}
-    named = {name: data[name] for name in ("task_id", "patient_id", "outcome")}
+    named = {name: data[name] for name in ("task_id", "order_id", "patient_id", "outcome")}
     return [
         Happened(
             event_type="verification.resolved" if resolves else "verification.decided",
@@ -81,6 +87,18 @@ def decide(state: Decisions | None, asked: Asked) -> list[Happened] | Rejection:
             person_id=data["patient_id"],
         )
     ]
+
+
+def _of_order(data: Mapping[str, Any]) -> Rejection | None:
+    """Why a task isn't the order's that the command says makes it."""
+    order, rule = data["order_id"], data["rule_id"]
+    if (order is None) != (rule is None):
+        return Rejection(
+            rule="order_and_rule", said="a task of an order is named by its order_id and rule_id"
+        )
+    if order is None or orders.is_asked(data["task_id"], order, rule):
+        return None
+    return Rejection(rule="not_of_order", said="that order makes no such task by that rule")
 
 
 def _ours(clock: VectorClock) -> VectorClock:

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from streams.ledger.mapping import repeats
+
 MADE: Mapping[str, str] = {
     "placed": "it is to be done",
     "changed": "it is to be done as said now",
@@ -195,9 +197,11 @@ Several details of one order in one message are one event with the codes of all.
 | time of the event | ORC-15, ORC-9, MSH-7 |
 | `codes` | OBR-4; RXO-1 and RXE-2, else RXD-2 |
 | `starts_at`, `ends_at` | TQ1-7 and TQ1-8; ORC-7 (4, 5); OBR-27 (4, 5); RXE-1 (4, 5); OBR-6 |
-| `occurrences` | TQ1-14, ORC-7.12, OBR-27.12, RXE-1.12 |
-| `interval_s` | TQ1-3, or component 2 of ORC-7, OBR-27, RXE-1, as far as it is `Q` with a number \
-and S, M, H, D or W |
+| `occurrences` | TQ1-14, ORC-7.12, OBR-27.12, RXE-1.12, a duration `X6` |
+| `repeats` | TQ1-3, or component 2 of ORC-7, OBR-27, RXE-1, if it is one of the patterns below |
+| `interval_s` | that, if it is `Q` with a number and S, M, H, D or W |
+| `due` | that with the start, as said below; times of day from TQ1-4 or its second subcomponent |
+| `as_needed` | `PRN`, alone or before another pattern, or the priority PRN |
 | `priority` | TQ1-9; component 6 of ORC-7, OBR-27, RXE-1; OBR-5: {priorities} |
 | `provider_id` | ORC-12, OBR-16, hashed |
 | sealed: `text` | the words of what is ordered, repeat patterns, instructions, notes (NTE-3), the \
@@ -205,9 +209,36 @@ provider's name |
 | sealed: `number` | the numbers of placer and filler |
 
 A start that says no more than the day begins with it, and ends with it where no end is said; an
-end that says no more than the day is the end of that day. An end that isn't after the start is
-none. Of an order that is timed in several parts (TQ1 or ORC-7 repeat) the first is taken, and
-`simple` is false.
+end that says no more than the day is the end of that day. Where no end is said, a duration after
+the start is it (component 3 of ORC-7, OBR-27, RXE-1: `D3`, `H12`, `W1`; TQ1-6: a number and s, min,
+h, d or wk). An end that isn't after the start is none. Of an order that is timed in several parts
+(TQ1 or ORC-7 repeat) the first is taken, and `simple` is false.
+
+## How often
+
+| pattern | is |
+|---|---|
+{patterns}
+| 5ID, 6ID ... | so many times a day, at most {times} |
+| Q6H, Q30M, Q2D, Q1W ... | at that interval |
+| PRN, PRNQ6H, PRNBID ... | as needed: no task waits for it |
+{single}
+
+Other text is no pattern: it is sealed, and the order is one that is done once.
+
+A pattern of days is made a list, `due`, with the days of the feed's zone, each beginning at the
+start's time of day (at midnight, where the start says no more than the day):
+
+- Where the order names times of day (`BID&0600,1800`, or TQ1-4), these are due from the start on,
+  each in the rule's window around it.
+- Where it names none, the house chooses, and we don't know how. So each of a day's times may be any
+  time of that day, and lies, for what is nearest to it (rule V9), at one of as many points as are
+  spread evenly over the day. Two acts on a day are the two of BID, at 09:00 and 16:00 as well as
+  at 08:00 and 20:00; one alone is one.
+- An interval from a start that says no more than the day is read so too: `Q8H` three times a day,
+  `Q2D` on every second day. From a start with a time it stays an interval, without a list.
+- The list ends with the order's end or its count, whichever comes first; without both it is that
+  of the first day. One of more than {most} times isn't listed: the order is due once.
 """
 
 
@@ -220,6 +251,10 @@ def markdown() -> str:
         controls="\n".join(_row(code, told, name) for code, (name, told) in CONTROL.items()),
         statuses="\n".join(_row(code, told, name) for code, (name, told) in STATUS.items()),
         nothing=", ".join(nothing),
+        patterns="\n".join(f"| {code} | {told} |" for code, (*_, told) in repeats.DAILY.items()),
+        single="\n".join(f"| {code} | {told} |" for code, told in repeats.SINGLE.items()),
+        times=repeats.TIMES_MAX,
+        most=repeats.DUE_MAX,
         priorities=", ".join(f"{code} {name}" for code, name in PRIORITY.items()),
     )
 

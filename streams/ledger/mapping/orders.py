@@ -3,30 +3,37 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from schemas.events import TYPES
 from schemas.feeds import Feed
 from schemas.identity import Identifier
 from streams.ledger.mapping import claim as claims
-from streams.ledger.mapping import codings, controls, evidence, times
+from streams.ledger.mapping import codings, controls, evidence, repeats, times
 from streams.ledger.mapping.codings import Coding
 from streams.ledger.mapping.evidence import Numbered, Order, Reading, Telling
 from streams.ledger.mapping.facts import Draft
 from streams.ledger.mapping.message import Segment
+from streams.ledger.mapping.times import Moment
 
 TELLING = frozenset({"ORC", "OBR", "RXO", "RXE", "RXD", "TQ1", "NTE"})
 """The segments of a patient group that are read."""
 OCCURRENCES_MAX = 1_000_000  # more is no number of a schedule
+AS_NEEDED = "as_needed"  # the priority of what nobody waits for
 NOTES_MAX = 50  # lines of notes that are kept with an event; the message keeps all
 _NAMES_NOTHING = "an order without a number: ORC-2, ORC-3, OBR-2 and OBR-3 are empty"
 _SAYS_NOTHING = "an order of nothing: OBR-4, RXO-1, RXE-2 and RXD-2 are empty"
 _DETAILS = {"OBR": 4, "RXO": 1, "RXE": 2, "RXD": 2}  # what is ordered, by segment
 _TIMING = {"ORC": 7, "OBR": 27, "RXE": 1}  # the TQ field of a segment
-_TQ = {"interval": 2, "starts": 4, "ends": 5, "priority": 6, "instructions": 8, "total": 12}
-_TQ1 = {"interval": 3, "starts": 7, "ends": 8, "priority": 9, "instructions": 11, "total": 14}
-_INTERVAL = re.compile(r"Q([1-9][0-9]{0,3})([SMHDW])")
-_SECONDS = {"S": 1, "M": 60, "H": 3600, "D": 86_400, "W": 604_800}
+_TQ = {
+    "interval": 2, "lasts": 3, "starts": 4, "ends": 5, "priority": 6, "instructions": 8,
+    "total": 12,
+}  # fmt: skip
+_TQ1 = {
+    "interval": 3, "lasts": 6, "starts": 7, "ends": 8, "priority": 9, "instructions": 11,
+    "total": 14,
+}  # fmt: skip
 _PLAIN = re.compile(r"[A-Z0-9]{1,3}")
 _TIMING_CRITICAL = re.compile(r"T[SMHDWL]?[0-9]+")  # within so many seconds, minutes ...
 
@@ -47,9 +54,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """When it is to be done, as a TQ or TQ1 says; texts as sent."""
+    """When it is to be done, as a TQ or TQ1 says; texts as sent, several with commas between."""
 
     interval: str = ""
+    clocks: str = ""
+    lasts: str = ""
+    lasts_unit: str = ""
     starts: str = ""
     ends: str = ""
     priority: str = ""
@@ -157,11 +167,7 @@ def _draft(reading: Reading, kind: str, request: Request, order: Order, name: st
         "control": _plain(order.control),
         "status": _plain(control.component(5).upper() if control else ""),
         "codes": [each.data for each in order.codes],
-        "priority": _priority(timing.priority),
-        **_window(timing, reading.feed),
-        "occurrences": _count(timing.total),
-        "interval_s": _interval(timing.interval),
-        "simple": simple,
+        **_when(timing, reading.feed, simple=simple),
         "admission_id": None, "filler_order_id": None, "provider_id": None,
     }  # fmt: skip
     numbers = {"placer": order.placer, "filler": order.filler}
@@ -196,10 +202,15 @@ def _with(draft: Draft, other: Draft) -> Draft:
 def _timing(reading: Reading, request: Request) -> tuple[Timing, bool]:
     """The first that says when, and whether it is the only one; OBR-6 and OBR-5 stand in."""
     message, found = reading.message, Timing()
+    marks = message.delimiters
     simple = len(request.timings) < 2
     if request.timings:
         first = request.timings[0]
-        found = Timing(**{name: first.component(at) for name, at in _TQ1.items()})
+        found = replace(
+            Timing(**{name: first.component(at) for name, at in _TQ1.items()}),
+            lasts_unit=first.component(6, 2).split(marks.subcomponent, 1)[0],
+            clocks=",".join(parts[0] for parts in first.repetitions(4)),
+        )
     else:
         segments = [each for each in (request.control, *request.details) if each]
         for each in (one for one in segments if one.name in _TIMING):
@@ -208,8 +219,8 @@ def _timing(reading: Reading, request: Request) -> tuple[Timing, bool]:
                 said = {name: claims.part(parts[0], at) for name, at in _TQ.items()}
                 found, simple = Timing(**said), len(parts) < 2
                 break
-    marks = message.delimiters
-    found = replace(found, interval=found.interval.split(marks.subcomponent, 1)[0])
+    interval, *clocks = found.interval.split(marks.subcomponent, 2)
+    found = replace(found, interval=interval, clocks=clocks[0] if clocks else found.clocks)
     detail = request.detail("OBR")
     if detail and not found.starts and not found.ends:
         found = replace(found, starts=detail.component(6))
@@ -218,32 +229,61 @@ def _timing(reading: Reading, request: Request) -> tuple[Timing, bool]:
     return found, simple
 
 
-def _window(timing: Timing, feed: Feed) -> dict[str, Any]:
-    """When it may be done: half open, with the precision of what was sent."""
+def _when(timing: Timing, feed: Feed, *, simple: bool) -> dict[str, Any]:
+    """When it is to be done, and how often; ``due`` lists the times of a pattern of days."""
+    pattern = repeats.pattern(timing.interval)
+    lasting = repeats.lasting(timing.lasts, timing.lasts_unit)
+    priority = _priority(timing.priority)
+    starts, until, window = _window(timing, lasting, feed)
+    count = _count(timing.total) or lasting.times
+    at = repeats.clocks(timing.clocks)
+    due = (
+        repeats.due(pattern, starts, until=until, count=count, at=at, zone=feed.zone)
+        if simple and starts
+        else []
+    )
+    return {
+        **window,
+        "priority": priority,
+        "occurrences": count,
+        "interval_s": pattern.interval_s if pattern else None,
+        "simple": simple,
+        "repeats": pattern.code if pattern else None,
+        "as_needed": priority == AS_NEEDED or (pattern is not None and pattern.as_needed),
+        "due": due,
+    }
+
+
+def _window(
+    timing: Timing, lasting: repeats.Lasting, feed: Feed
+) -> tuple[Moment | None, datetime | None, dict[str, Any]]:
+    """Its start, the end that is said of it, and when it may be done: half open.
+
+    The precisions are those of what was sent; a duration ends as its start begins.
+    """
     starts = times.moment(timing.starts, feed.zone) if timing.starts else None
     ends = times.moment(timing.ends, feed.zone) if timing.ends else None
-    until = times.end(ends, feed.zone).micros if ends else None
-    if starts and starts.precision in times.COARSE and until is None:
-        until = times.end(starts, feed.zone).micros
-    if starts and until is not None and until <= starts.micros:
-        ends, until = None, None
-    return {
+    until = times.end(ends, feed.zone) if ends else None
+    if ends is None and starts:
+        until = ends = lasting.end(starts, feed.zone)
+    closes = until
+    if starts and starts.precision in times.COARSE and closes is None:
+        closes = times.end(starts, feed.zone)
+    if starts and closes and closes.at <= starts.at:
+        ends = until = closes = None
+    window = {
         "starts_at": starts.micros if starts else None,
         "starts_precision": starts.precision if starts else None,
-        "ends_at": until,
+        "ends_at": closes.micros if closes else None,
         "ends_precision": ends.precision if ends else None,
     }
+    return starts, until.at if until else None, window
 
 
 def _count(raw: str) -> int | None:
     if not (raw.isascii() and raw.isdigit() and len(raw) <= len(str(OCCURRENCES_MAX))):
         return None
     return int(raw) if 0 < int(raw) <= OCCURRENCES_MAX else None
-
-
-def _interval(raw: str) -> int | None:
-    match = _INTERVAL.fullmatch(raw.upper())
-    return int(match[1]) * _SECONDS[match[2]] if match else None
 
 
 def _priority(raw: str) -> str | None:

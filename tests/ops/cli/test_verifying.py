@@ -67,6 +67,14 @@ def test_programs_get_the_same_as_data(desk, tell, loaded):
     assert list(found["watermarks"]) == [told.FEED]
 
 
+def test_a_task_that_an_order_makes_names_it_for_who_would_decide(desk, tell, loaded):
+    codes = [{"system": "LN", "code": "24323-8"}]
+    tell(told.rule(order_codes=codes), told.order(starts="10:00"), told.task(due="10:00"))
+    assert f"  for order {uid('o')}" in desk.run("verify", told.asked_of("o")).stdout
+    assert loaded(desk.run("verify", told.asked_of("o"), "--json"))["order_id"] == uid("o")
+    assert loaded(desk.run("verify", uid("t"), "--json"))["order_id"] is None
+
+
 def test_a_task_that_nobody_knows_is_one_line(desk, tell):
     unknown = str(uuid.uuid4())
     said = desk.run("verify", unknown)

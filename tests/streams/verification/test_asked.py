@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.clock import micros
+from sinks import judged as judged_rows
+from sinks.verification import expand
 from streams.verification import rows
 from streams.verification.judge import judge
 from streams.verification.timing import OCCURRENCES_MAX, Instance, Timing, instances
@@ -222,6 +225,55 @@ def test_v7_an_order_is_of_who_the_patient_is_now():
     assert judged(*facts, told.merged("q", "p")) == [("verified", "evidence")]
 
 
+def daily(*hours, days=("1",), **given):
+    """The times of a pattern of days, each of which may be done on all of its day."""
+    spread = [
+        {"due_at": f"{day} {hour}:00", "starts_at": f"{day} 00:00",
+         "ends_at": f"{int(day) + 1} 00:00"}
+        for day in days for hour in hours
+    ]  # fmt: skip
+    due = [{name: micros(at(each)) for name, each in one.items()} for one in spread]
+    return told.order(starts=f"{days[0]} 00:00", day=True, due=due, as_needed=False, **given)
+
+
+def test_v9_twice_a_day_for_three_days_are_six_tasks_that_six_acts_verify():
+    order = daily("00", "12", days="123", repeats="BID")
+    assert len(tasks(asking(), order)) == 6
+    acts = [f"{day} {clock}" for day in "123" for clock in ("09:00", "16:00")]
+    done = [told.evidence(f"e{each}", each) for each in acts]
+    assert [outcome for outcome, *_ in judged(asking(), order, *done)] == ["verified"] * 6
+    outcomes = [outcome for outcome, *_ in judged(asking(), order, *done[1:])]
+    assert outcomes == ["refuted", *["verified"] * 5]
+
+
+def test_v9_a_third_act_on_a_day_of_two_counts_for_no_other_day():
+    order = daily("00", "12", days="01", repeats="BID")
+    done = [told.evidence(f"e{clock}", f"0 {clock}") for clock in ("08:00", "14:00", "20:00")]
+    spoke = told.spoke("2 02:00")
+    assert [outcome for outcome, *_ in judged(asking(feeds=[told.FEED]), order, *done, spoke)] == [
+        "verified", "verified", "refuted", "refuted",
+    ]  # fmt: skip
+
+
+def test_what_is_carried_out_as_needed_is_nobodys_task():
+    prn = told.order(starts="10:00", as_needed=True, repeats="PRN", due=[])
+    assert tasks(asking(), prn) == []
+    (task,) = tasks(asking(), prn, told.order("o", "changed", reported="09:10", starts="11:00"))
+    assert task.due_at == at("11:00")
+    later = told.order(
+        "o", "changed", reported="09:10", as_needed=True, repeats="PRN", due=[], code=None
+    )
+    for facts in itertools.permutations([asking(), told.order(starts="10:00"), later]):
+        assert tasks(*facts) == []
+
+
+def test_more_times_than_the_bound_are_cut_there():
+    due = [{"due_at": micros(at("1 00:00")) + each, "starts_at": None, "ends_at": None}
+           for each in range(OCCURRENCES_MAX + 1)]  # fmt: skip
+    order = told.order(starts="1 00:00", due=due, as_needed=False, repeats="BID")
+    assert len(tasks(asking(), order)) == OCCURRENCES_MAX
+
+
 ORDERS = [
     asking(order_codes=[*PANEL, {"system": "LN", "code": "2345-7"}]),
     told.order(starts="08:00"), told.evidence("x", "10:05", order="f"),
@@ -231,6 +283,10 @@ ORDERS = [
     told.order("f", starts="10:00"), told.order("p", patient="q", starts="10:00"),
     told.order("p", "cancelled", reported="09:10", patient="q", code=None),
     told.merged("q", "p"), told.spoke("11:15"),
+    daily("00", "12", days="12", name="d", repeats="BID"), told.evidence("y", "1 09:00", order="d"),
+    told.order("d", "changed", reported="10:00", as_needed=True, repeats="PRN", due=[], code=None),
+    daily("00", "08", "16", name="d", said="changed", reported="10:30", repeats="TID"),
+    told.decided("refuted", {"tablet": 1}, order="d"),
 ]  # fmt: skip
 
 
@@ -245,7 +301,7 @@ def test_any_order_of_orders_rules_and_evidence_asks_for_the_same_with_the_same_
     for start, end in itertools.pairwise([0, *sorted(set(cuts)), len(order)]):
         memory.tell(placed(order)[start:end])
     assert judge(memory.facts()) == judge(expected.facts())
-    assert len(memory.facts().tasks) == 3
+    assert len(memory.facts().tasks) == 6
 
 
 def test_an_order_row_holds_no_more_than_what_was_said_last_of_each_thing():
@@ -336,7 +392,7 @@ def test_orders_in_every_order_of_arrival_give_the_same_rows(line):
         line.tell(*order[cut:])
         expected = expected or line.rows()
         assert line.rows() == expected, [each["event_type"] for each in order]
-    assert len(expected) == 3
+    assert len(expected) == 6
 
 
 @pytest.mark.stack
@@ -356,8 +412,41 @@ def test_facts_told_again_give_the_tasks_of_orders_that_stood_with_those_taken_b
 @pytest.mark.stack
 def test_a_decision_on_a_task_of_an_order_counts_whichever_is_folded_first(line):
     (task,) = tasks(asking(), told.order(starts="10:00"))
-    decided = told.decided("refuted", {"tablet": 1})
-    decided["data"]["task_id"] = task.task_id
-    line.tell(decided)
-    line.tell(asking(), told.order(starts="10:00"))
+    assert task.task_id == told.asked_of("o")
+    facts = [
+        told.decided("refuted", {"tablet": 1}, order="o"),
+        asking(),
+        told.order(starts="10:00"),
+    ]
+    for order in itertools.permutations(facts):
+        clear(line.store, *OWNED, "verification_results")
+        for fact in order:
+            line.tell(fact)
+        assert line.asked() == [("refuted", "decided", "no_evidence_yet")]
+        assert line.store.rows("SELECT FROM verification_due") == []
+
+
+@pytest.mark.stack
+def test_v11_a_decision_and_evidence_that_did_not_know_of_each_other_are_both_kept(line):
+    line.tell(asking(), told.order(starts="10:00"), told.evidence(order="o"))
+    line.tell(told.decided("refuted", {"tablet": 1}, order="o"))
+    assert line.asked() == [("conflict", "evidence", "decided_otherwise")]
+    line.tell(told.decided("refuted", {"tablet": 1, "ledger": 1, "emr": 1}, order="o", version=2))
+    assert line.asked() == [("refuted", "decided_over", "evidence")]
+
+
+@pytest.mark.stack
+def test_a_decision_that_comes_while_its_task_is_being_made_is_judged_too(line, monkeypatch):
+    """Its mark is worked off before the task can be seen: the order's own is still there."""
+    line.tell(asking(), told.order(starts="10:00"), judge=False)
+    written = judged_rows.record
+
+    def meanwhile(connection, results):
+        monkeypatch.setattr(judged_rows, "record", written)
+        line.tell(told.decided("refuted", {"tablet": 1}, order="o"), judge=False)
+        expand(line.store.database)
+        return written(connection, results)
+
+    monkeypatch.setattr(judged_rows, "record", meanwhile)
+    line.settle()
     assert line.asked() == [("refuted", "decided", "no_evidence_yet")]

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.stack
 FACTS = [
     told.rule(), told.task(), told.evidence(), told.task("u", due="15:00"),
     told.merged("q", "p"), told.spoke("23:00"),
+    told.rule("asking", order_codes=[{"system": "LN", "code": "24323-8"}]),
+    told.order(starts="12:00"), told.decided("verified", {"tablet": 1}, order="o", rule="asking"),
 ]  # fmt: skip
 
 
@@ -63,7 +65,9 @@ def stored(line):
 
 def test_rebuilt_facts_and_outcomes_are_those_that_stood(line, rebuilding):
     before = stored(line)
-    assert line.outcomes() == {uid("t"): "verified", uid("u"): "refuted"}
+    assert line.outcomes() == {
+        uid("t"): "verified", uid("u"): "refuted", told.asked_of("o", "asking"): "verified",
+    }  # fmt: skip
     rebuilding.run(PROJECTION)
     line.settle()
     assert stored(line) == before

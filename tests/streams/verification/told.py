@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid5
 
 from schemas.clock import micros
 from sinks.transaction import Recorded
+from streams.verification.asked import TASKS
 from streams.verification.judging import Judge
 from streams.verification.projection import PROJECTION
 from tests.sinks.provisioned import FEED, OURS, apply, event
@@ -109,12 +111,20 @@ def joined(visit, into, patient, said="11:00"):
     return happened("admission.joined", visit, data, said=f"{into}/{said}")
 
 
-def decided(outcome, clock, *, task="t", version=1):
+def asked_of(order="o", rule="r", number=0):
+    """The id of a task that an order makes."""
+    return str(uuid5(TASKS, f"{uid(order)}/{uid(rule)}/{number}"))
+
+
+def decided(outcome, clock, *, task="t", version=1, order=None, rule="r"):
+    """``order``: on the first task that it makes by the rule."""
     data = {
-        "task_id": uid(task), "patient_id": uid("p"), "outcome": outcome, "clock": clock,
+        "task_id": asked_of(order, rule) if order else uid(task),
+        "order_id": uid(order) if order else None,
+        "patient_id": uid("p"), "outcome": outcome, "clock": clock,
         "hlc_micros": version, "hlc_counter": 0, "replica": "ledger", "author_id": uid("nurse"),
     }  # fmt: skip
-    return happened("verification.decided", f"v/{task}", data, version=version)
+    return happened("verification.decided", f"v/{order or task}", data, version=version)
 
 
 def spoke(clock, feed=FEED):

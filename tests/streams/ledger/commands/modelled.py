@@ -21,7 +21,11 @@ CLOSED = ("completed", "cancelled")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A command as a client remembers it; ``arg`` is whom it assigns."""
+    """A command as a client remembers it; ``arg`` is whom it assigns.
+
+    ``place`` is the department that it would make a thing in, ``within`` are those in which its
+    issuer asks (None: in all).
+    """
 
     command_id: str
     kind: str
@@ -29,6 +33,8 @@ class Asked:
     stream: str
     expected: int | None
     arg: str
+    place: str
+    within: tuple[str, ...] | None
     data: Mapping[str, Any] = field(compare=False)
 
     @property
@@ -37,19 +43,28 @@ class Asked:
 
 
 def became(state: Any, version: int, asked: Asked) -> tuple[str | None, Any]:
-    """The rule that refuses the command there, or none, and the state after it."""
+    """The rule that refuses the command there, or none, and the state after it.
+
+    A state is the department that the thing belongs to (none: to all) and what it is like.
+    """
     creates = asked.verb in ("create", "schedule")
     if creates and state is not None:
         return "exists", state
     if not creates and state is None:
         return "not_found", state
+    alone = None if asked.kind == "department" else asked.place
+    place, like = (alone, None) if state is None else state
+    if asked.within is not None and place not in asked.within:
+        return "not_permitted", state
     if asked.expected is not None and asked.expected != version:
         return "conflict", state
-    return {"department": _department, "task": _task, "shift": _shift}[asked.kind](state, asked)
+    kinds = {"department": _department, "task": _task, "shift": _shift}
+    refused, after = kinds[asked.kind](like, asked)
+    return (refused, state) if refused else (None, (place, after))
 
 
 def shown(kind: str, state: Any) -> Any:
-    """The ledger's own state, as the model has it."""
+    """The ledger's own state, as the model has it, without its department."""
     if kind == "department":
         return "active" if state.is_active else "inactive"
     if kind == "task":

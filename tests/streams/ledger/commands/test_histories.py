@@ -45,6 +45,7 @@ pytestmark = pytest.mark.stack
 INBOUND = (0, 1, 2)
 AWAY = 3  # where the patient stands, whose tasks so have another home than their commands
 STREAMS = {"department": 2, "task": 2, "shift": 1}
+LIVES = [("task", "create", "cancel", "start", "assign"), ("shift", "schedule", "assign", "assign")]
 SNAPSHOT_VERSIONS = 3
 POINTS = [f"ledger: {each}" for each in ("locked", "deciding", "decided", "written", "committed")]
 EXAMPLES = int(os.environ.get("HISTORIES", "0"))
@@ -55,11 +56,11 @@ BOUNDED = settings(
 QUICK = settings(BOUNDED, phases=[Phase.generate], max_examples=40)
 # What befalls a history hangs on who is first to a lock, so that no one seed is sure to see all.
 SEEDS = [secrets.randbits(64)] if EXAMPLES else range(8)
-RULES, STANDING = aggregates._rejected, aggregates._standing
+RULES, STANDING = aggregates.rejected, aggregates.standing_of
 # Rules that refused (None: accepted), and what befell owners.
 ALL_SEEN = {
     "None", "conflict", "exists", "not_found", "not_pending", "not_open", "already_assigned",
-    "died", "overtaken", "thawed",
+    "not_permitted", "died", "overtaken", "thawed",
 }  # fmt: skip
 
 
@@ -112,6 +113,7 @@ class World:
             "tenant_id": str(TENANT), "stream_type": asked.kind, "stream_id": asked.stream,
             "expected_version": asked.expected, "issued_at": ISSUED, "issued_by": CLERK,
             "correlation_id": asked.command_id, "trace": None,
+            "departments": None if asked.within is None else list(asked.within),
             "data": self.keys.seal(
                 clear, person=None, record=uuid.UUID(asked.command_id), field="data"
             ),
@@ -145,12 +147,17 @@ class Histories(RuleBasedStateMachine):
         self.numbers, self.asked, self.told = 0, {}, {}
         self.floor = defaultdict(int)  # the versions that every client may know of by now
         self.people = [world.named(f"nurse {n}") for n in range(3)]
-        self.patient, self.ward = world.named("patient"), world.named("ward")
+        self.patient = world.named("patient")
+        self.wards = [world.named("ward"), world.named("icu")]
         world.rows(
             "INSERT INTO streams SELECT * FROM (VALUES (%s::uuid, 'patient', %s::uuid, %s, 1,"
-            " now()), (%s::uuid, 'department', %s::uuid, 0, 1, now())) AS made RETURNING 1",
-            self.patient, TENANT, AWAY, self.ward, TENANT,
+            " now())) AS made RETURNING 1", self.patient, TENANT, AWAY,
         )  # fmt: skip
+        for ward in self.wards:
+            world.rows(
+                "INSERT INTO streams VALUES (%s, 'department', %s, 0, 1, now()) RETURNING 1",
+                ward, TENANT,
+            )  # fmt: skip
         for person in self.people:
             world.rows(
                 "INSERT INTO streams VALUES (%s, 'user', %s, 1, 1, now()) RETURNING 1",
@@ -165,28 +172,30 @@ class Histories(RuleBasedStateMachine):
         founding = not known and draw(st.integers(0, 3))
         verb = modelled.VERBS[kind][0] if founding else draw(st.sampled_from(modelled.VERBS[kind]))
         expected = draw(st.sampled_from([None, known, known, max(0, known - 1), known + 1]))
-        return self.new(kind, verb, stream, expected, draw(st.sampled_from(self.people)))
+        arg = draw(st.sampled_from(self.people))
+        return self.new(kind, verb, stream, expected, arg=arg, place=self.wards[0], within=None)
 
-    def new(self, kind, verb, stream, expected, arg):
+    def new(self, kind, verb, stream, expected, *, arg, place, within):
         self.numbers += 1
         asked = Asked(
             command_id=self.world.named(f"command {self.numbers}"), kind=kind, verb=verb,
-            stream=stream, expected=expected, arg=arg, data=self.data(kind, verb, arg),
+            stream=stream, expected=expected, arg=arg, place=place, within=within,
+            data=self.data(kind, verb, arg, place),
         )  # fmt: skip
         self.asked[asked.command_id] = asked
         return asked
 
-    def data(self, kind, verb, arg):
+    def data(self, kind, verb, arg, place):
         whole = {
             "department.create": {"code": "W", "name": "Ward"},
             "department.update": {"name": "Ward"},
             "task.create": {
                 "title": "Look", "priority": "normal", "patient_id": self.patient,
-                "department_id": self.ward,
+                "department_id": place,
             },
             "task.assign": {"assigned_to": arg},
             "shift.schedule": {
-                "department_id": self.ward, "supervisor_id": self.people[0],
+                "department_id": place, "supervisor_id": self.people[0],
                 "starts_at": ISSUED, "ends_at": ISSUED + 1,
             },
             "shift.assign": {"user_id": arg},
@@ -200,6 +209,26 @@ class Histories(RuleBasedStateMachine):
         for _ in range(most):
             self.world.publish(partition, self.one(data.draw))
 
+    @rule(data=st.data(), partition=st.sampled_from(INBOUND))
+    def a_client_asks_in_its_departments(self, data, partition):
+        like = self.one(data.draw)
+        del self.asked[like.command_id]  # only thought of
+        place = data.draw(st.sampled_from(self.wards))
+        within = data.draw(st.sampled_from([(), *((each,) for each in self.wards)]))
+        asked = self.new(
+            like.kind, like.verb, like.stream, like.expected, arg=like.arg, place=place,
+            within=within,
+        )  # fmt: skip
+        self.world.publish(partition, asked)
+
+    @rule(partition=st.sampled_from(INBOUND), life=st.sampled_from(LIVES))
+    def a_client_asks_on_though_it_is_over(self, partition, life):
+        kind, *verbs = life
+        like = {"arg": self.people[0], "place": self.wards[0], "within": None}
+        for verb in verbs:
+            asked = self.new(kind, verb, self.world.named(f"{kind} 0"), None, **like)
+            self.world.publish(partition, asked)
+
     @precondition(lambda self: self.asked)
     @rule(data=st.data(), partition=st.sampled_from(INBOUND))
     def a_client_that_heard_nothing_asks_again(self, data, partition):
@@ -209,8 +238,9 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), apart=st.booleans())
     def two_clients_expect_the_same_version(self, data, apart):
         first = self.one(data.draw)
-        first = self.new(first.kind, first.verb, first.stream, self.floor[first.stream], first.arg)
-        second = self.new(first.kind, first.verb, first.stream, first.expected, first.arg)
+        like = {"arg": first.arg, "place": first.place, "within": first.within}
+        first = self.new(first.kind, first.verb, first.stream, self.floor[first.stream], **like)
+        second = self.new(first.kind, first.verb, first.stream, first.expected, **like)
         del self.asked[f"{self.world.named(f'command {self.numbers - 2}')}"]  # only thought of
         self.world.publish(0, first)
         self.world.publish(1 if apart else 0, second)
@@ -337,7 +367,7 @@ class Histories(RuleBasedStateMachine):
         state = None
         for version, row in enumerate(events):
             _, state = modelled.became(state, version, self.asked[str(row["message_id"])])
-        assert modelled.shown(aggregate.stream_type, whole) == state
+        assert modelled.shown(aggregate.stream_type, whole) == state[1]
 
     def teardown(self):
         failpoints._armed = {}
@@ -379,6 +409,11 @@ def forgetful(command, *rest):
     return RULES(replace(command, expected_version=None), *rest)
 
 
+def open_to_all(command, *rest):
+    """Rules that don't mind in which departments the issuer asks."""
+    return RULES(replace(command, departments=None), *rest)
+
+
 def deaf(command, standing, *_):
     """A ledger that accepts and writes nothing."""
     stream = standing.get(command.stream_id)
@@ -401,12 +436,19 @@ class Hasty:
 @pytest.mark.parametrize(
     ("module", "name", "bug"),
     [
-        (aggregates, "_rejected", lambda: forgetful),
+        (aggregates, "rejected", lambda: forgetful),
+        (aggregates, "rejected", lambda: open_to_all),
         (aggregates, "_decide", lambda: deaf),
-        (aggregates, "_standing", Hasty),
+        (aggregates, "standing_of", Hasty),
         (ledger, "_known", lambda: lambda *_: set()),
     ],
-    ids=["no expected version", "nothing written", "decided before the lock", "decided twice"],
+    ids=[
+        "no expected version",
+        "any department",
+        "nothing written",
+        "decided before the lock",
+        "decided twice",
+    ],
 )
 def test_a_ledger_that_decides_otherwise_is_caught(histories, monkeypatch, module, name, bug):
     monkeypatch.setattr(module, name, bug())

@@ -1,15 +1,23 @@
 """Decisions on tasks: in which stream, with what clocks, and what is refused."""
 
+from uuid import uuid5
+
+import pytest
+
 from streams.ledger.commands.aggregate import Asked, Rejection, Told
 from streams.ledger.commands.verifications import AGGREGATE, stream_of
+from streams.verification.asked import TASKS
+from streams.verification.timing import OCCURRENCES_MAX
+from tests.streams.ledger.commands.working import named
 
 TASK, PATIENT, NURSE = "task-1", "patient-1", "nurse-1"
 
 
 def asked(action="decide", *, stream=None, **given):
     data = {
-        "task_id": TASK, "patient_id": PATIENT, "outcome": "verified", "evidence_seen": None,
-        "reason": None, "clock": None, "hlc_micros": None, "hlc_counter": None, "replica": None,
+        "task_id": TASK, "order_id": None, "rule_id": None, "patient_id": PATIENT,
+        "outcome": "verified", "evidence_seen": None, "reason": None, "clock": None,
+        "hlc_micros": None, "hlc_counter": None, "replica": None,
         **given,
     }  # fmt: skip
     return Asked(
@@ -57,6 +65,38 @@ def test_decisions_stand_in_the_stream_that_follows_from_the_task():
     assert refused.rule == "wrong_stream"
     assert stream_of(TASK) in refused.said
     assert stream_of("task-2") != stream_of(TASK)
+
+
+def of_order(number, **given):
+    order, rule = named("order"), named("rule")
+    task = str(uuid5(TASKS, f"{order}/{rule}/{number}"))
+    data = {"task_id": task, "order_id": order, "rule_id": rule, **given}
+    return asked(stream=stream_of(data["task_id"]), **data)
+
+
+@pytest.mark.parametrize("number", [0, OCCURRENCES_MAX - 1])
+def test_v11_a_task_that_an_order_makes_is_decided_on_by_order_and_rule(number):
+    [event] = AGGREGATE.decide(None, of_order(number))
+    assert event.data["order_id"] == named("order")
+    [event] = AGGREGATE.decide(None, asked())
+    assert event.data["order_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"rule_id": None}, "order_and_rule"),
+        ({"order_id": None}, "order_and_rule"),
+        ({"order_id": named("another")}, "not_of_order"),
+        ({"rule_id": named("another")}, "not_of_order"),
+        ({"task_id": named("another")}, "not_of_order"),
+    ],
+)
+def test_a_task_that_the_order_does_not_make_by_the_rule_is_refused(given, rule):
+    assert AGGREGATE.decide(None, of_order(0, **given)).rule == rule
+    if not given.get("order_id", ""):
+        return
+    assert AGGREGATE.decide(None, of_order(OCCURRENCES_MAX)).rule == "not_of_order"
 
 
 def test_nothing_is_resolved_before_anyone_decided():

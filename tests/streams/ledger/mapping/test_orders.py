@@ -194,6 +194,50 @@ def test_how_often_is_read_where_it_is_plain(repeat, total, interval, occurrence
     assert (data["interval_s"], data["occurrences"]) == (interval, occurrences)
 
 
+def days(data):
+    return [(each["due_at"], each["starts_at"], each["ends_at"]) for each in data["due"]]
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [orc(_7="1^BID^D3^20260302"), obr()],
+        [orc(_7="1^BID^^20260302^20260304"), obr()],
+        [orc(_7="1^BID^X6^20260302"), obr()],
+        [orc(), tq1(_3="BID", _6="3^d", _7="20260302"), obr()],
+        [orc(), segment("RXE", {1: "1^BID^^20260302^^^^^^^^6", 2: "1^A^L"})],
+    ],
+)
+def test_v9_twice_a_day_for_three_days_is_due_six_times_however_that_is_said(segments):
+    data = one(*segments).data
+    expected = [
+        (at(hour, day), at(0, day), at(0, day + 1)) for day in (2, 3, 4) for hour in (0, 12)
+    ]
+    assert days(data) == expected
+    assert (data["repeats"], data["as_needed"]) == ("BID", False)
+
+
+def test_times_of_day_are_those_that_the_order_names_in_either_form():
+    for segments in (
+        [orc(_7="1^BID&0600,1800^D2^202603021000")],
+        [orc(), tq1(_3="BID", _4="1800~0600", _6="2^d", _7="202603021000")],
+    ):
+        data = one(*segments, obr()).data
+        assert [each for each, *_ in days(data)] == [at(18), at(6, 3), at(18, 3), at(6, 4)]
+
+
+@pytest.mark.parametrize(
+    "segments", [[orc(_7="1^PRN")], [orc(), tq1(_3="PRNQ6H")], [orc(), tq1(_3="BID", _9="PRN")]]
+)
+def test_what_is_given_as_needed_says_so(segments):
+    assert one(*segments, obr()).data["as_needed"]
+
+
+def test_a_pattern_without_a_start_or_of_several_parts_lists_no_times():
+    assert one(orc(_7="1^BID^D3"), obr()).data["due"] == []
+    assert one(orc(_7="1^BID^D3^20260302~1^QD^D3^20260305"), obr()).data["due"] == []
+
+
 def test_an_order_that_is_timed_in_several_parts_says_so():
     assert one(orc(), tq1(), obr()).data["simple"]
     assert not one(orc(), tq1(), tq1(), obr()).data["simple"]
