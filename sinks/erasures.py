@@ -66,8 +66,7 @@ def obey(
         erased = [one.erased for one in fresh if one.erased]
         destroyed = subject_keys.erase(connection, erased)
         # They need no key to be read, and the ledger may be far from telling of it.
-        people = [each.name[1] for each in erased]
-        connection.execute("DELETE FROM patient_tokens WHERE patient_id = ANY (%s)", (people,))
+        connection.execute(_UNFIND, ([each.name[1] for each in erased],))
         if upto > at:
             _move(connection, _held(topic, partition, row), fresh, upto)
     return destroyed
@@ -90,6 +89,13 @@ def _move(connection: Connection[Row], held: Held, fresh: Sequence[Read], upto: 
 
 _POSITIONS = """
 SELECT partition, next_offset FROM subscriptions WHERE subscription_id = %s AND topic = %s
+"""
+_UNFIND = """
+DELETE FROM patient_tokens WHERE patient_id = ANY (%s) AND NOT EXISTS (
+    SELECT FROM subject_keys
+    WHERE subject_keys.tenant_id = patient_tokens.tenant_id AND subject_id = patient_id
+      AND destroyed_at IS NULL
+)
 """
 _ENSURE = """
 INSERT INTO subscriptions (subscription_id, topic, partition, topic_id) VALUES (%s, %s, %s, %s)

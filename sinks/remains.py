@@ -233,4 +233,10 @@ LEFT JOIN subscriptions AS held ON held.partition = events.partition
       AND held.subscription_id = %s AND held.topic = %s
 WHERE event_id = ANY (%s) AND partition_seq > coalesce(held.last_position, 0) LIMIT 1
 """
-_TOKENS = "SELECT count(*) AS tokens FROM patient_tokens WHERE patient_id = ANY (%s)"
+_TOKENS = """
+SELECT count(*) AS tokens FROM patient_tokens WHERE patient_id = ANY (%s) AND NOT EXISTS (
+    SELECT FROM subject_keys
+    WHERE subject_keys.tenant_id = patient_tokens.tenant_id AND subject_id = patient_id
+      AND destroyed_at IS NULL
+)
+"""

@@ -7,6 +7,7 @@ from typing import Any
 from schemas import sealing
 from schemas.clock import instant
 from schemas.events import Event
+from schemas.sealing import Scope
 from sinks.changes import Change, Put, Remove, Row
 from sinks.projection import Load, Projection, Rows
 from sinks.tables import patient_read_models, patient_tokens
@@ -33,7 +34,8 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
         if created is None:
             created = instant(event["recorded_at"])
         if event["event_type"] == ERASED:
-            data, tokens = _erased(data, event), {}
+            tokens = tokens if _anew(data, event) else {}
+            data = _erased(data, event)
         elif data is None or data["newest"] is None or _recency(data) < recency(event):
             data = _snapshot(event, data)
             tokens = {
@@ -85,8 +87,17 @@ def _erased(data: Mapping[str, Any] | None, event: Event) -> dict[str, Any]:
         "feed_id": event["feed_id"], "reported_at": None, "newest": None,
         "occurred_at": iso(instant(event["occurred_at"])),
     }  # fmt: skip
+    demographics = kept["demographics"] if data is not None and _anew(data, event) else None
     at = iso(instant(event["data"]["erased_at"]))
-    return {**kept, "demographics": None, "erased_at": at}
+    return {**kept, "demographics": demographics, "erased_at": at}
+
+
+def _anew(data: Mapping[str, Any] | None, event: Event) -> bool:
+    """Whether what is known was sealed by a key that came after those of the erasure."""
+    if data is None or data["demographics"] is None:
+        return False
+    told = sealing.header(sealing.untext(data["demographics"]))
+    return told.scope is Scope.PERSON and told.key_version > max(event["data"]["key_version"], 1)
 
 
 def _snapshot(event: Event, before: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from schemas import identity
 from schemas.sealing import Root
 from schemas.topics import COMMANDS, ERASURES, EVENTS, HL7V2
 from sinks import erasing, ledger, tenancy
-from sinks.database import Database
+from sinks.database import Database, for_tenants
 from sinks.erasing import Asked
 from sinks.keyring import Keyring
 from sinks.tenancy import Secrets
@@ -155,12 +155,17 @@ class Ward:
             self.fold()
 
     def events(self, **wanted):
-        with self.store.database.connection() as connection, connection.transaction():
-            connection.execute("SELECT set_config('wt.tenants', %s, true)", (f"{{{self.tenant}}}",))
-            rows = connection.execute(
-                "SELECT * FROM events ORDER BY partition, partition_seq"
-            ).fetchall()
+        rows = self.seen("SELECT * FROM events ORDER BY partition, partition_seq")
         return [row for row in rows if all(str(row[name]) == wanted[name] for name in wanted)]
+
+    def points(self):
+        return self.seen("SELECT * FROM trajectory_points")
+
+    def seen(self, query):
+        """As a worker sees it."""
+        with self.store.database.connection() as connection, connection.transaction():
+            for_tenants(connection, [self.tenant])
+            return connection.execute(query).fetchall()
 
     def patient(self, mrn):
         lookup = identity.lookup(self.keys().identity, numbered(mrn))
@@ -226,9 +231,6 @@ class Ward:
     def model(self, patient):
         [row] = self.store.rows("SELECT * FROM patient_read_models WHERE id = %s", patient)
         return row["data"]
-
-    def points(self):
-        return self.store.rows("SELECT * FROM trajectory_points WHERE tenant_id = %s", self.tenant)
 
     @property
     def patients(self):

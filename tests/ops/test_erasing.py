@@ -1,14 +1,17 @@
 """An erasure from request to receipt, over the real log and the real rows; and what holds it up."""
 
-import os
+import select
 import signal
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
+from ops.erasing import ErasureUnfinished
 from schemas import failpoints, identity, lookups, sealing
 from schemas.sealing import KeyDestroyed
 from sinks import erasing
@@ -27,18 +30,27 @@ __all__ = ["armed", "store"]
 pytestmark = pytest.mark.stack
 
 
+# Imports once, and has a child for each point that is read: it ends as that one did.
 KILLED = """
-import sys, uuid
+import os, sys, uuid
 from ops.erasing import Eraser
+from ops.erasing import ErasureUnfinished
+from schemas import failpoints
 from schemas.codec import Codec, Ids
 from schemas.sealing import Root
 from sinks.database import Database
 worker, migrate, admin, servers, tenant, request = sys.argv[1:]
-Eraser(
-    database=Database.open(worker, name="killed", size=2), migrate_url=migrate, admin_url=admin,
-    bootstrap_servers=servers, codec=Codec(Ids.in_order()), service=Root(bytes(range(32))),
-    held_seconds=0.1, wait_seconds=30.0,
-).run(uuid.UUID(tenant), [uuid.UUID(request)])
+for point in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        failpoints._armed = failpoints.parse(point.strip() + "=kill")
+        Eraser(
+            database=Database.open(worker, name="killed", size=2), migrate_url=migrate,
+            admin_url=admin, bootstrap_servers=servers, codec=Codec(Ids.in_order()),
+            service=Root(bytes(range(32))), held_seconds=0.1, wait_seconds=30.0,
+        ).run(uuid.UUID(tenant), [uuid.UUID(request)])
+        os._exit(0)
+    print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 ORDER = [
     f"erase: {step}"
@@ -301,21 +313,30 @@ def test_the_merge_of_an_erased_person_is_not_undone_whatever_came_first(ward, o
     assert counted["ignored"] == 1
 
 
-def killed(ward, request, point):
-    """An eraser of its own that is killed at a point, while workers go on; how it ended."""
+@contextmanager
+def erasers(ward, request):
+    """Erasers of their own, each killed at the point that is given, while workers go on."""
     store = ward.store
+    arguments = [store.worker, store.migrate, store.admin, ward.servers, str(ward.tenant)]
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, store.worker, store.migrate, store.admin, ward.servers,
-         str(ward.tenant), str(request.id)],
-        env={**os.environ, "WARDTRAIL_FAILPOINTS": f"{point}=kill"}, stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", KILLED, *arguments, str(request.id)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
     )  # fmt: skip
-    for _ in range(600):
-        ward.follow()
-        try:
-            return child.wait(0.1)
-        except subprocess.TimeoutExpired:
-            continue
-    raise AssertionError("the eraser never ends")
+
+    def killed(point):
+        child.stdin.write(f"{point}\n")
+        for _ in range(600):
+            ward.follow()
+            if select.select([child.stdout], [], [], 0.1)[0]:
+                return int(child.stdout.readline())
+        raise AssertionError("the eraser never ends")
+
+    try:
+        yield killed
+    finally:
+        child.stdin.close()
+        child.wait(30)
+        child.stdout.close()
 
 
 def test_an_eraser_killed_at_each_step_goes_on_and_announces_once(ward):
@@ -323,8 +344,9 @@ def test_an_eraser_killed_at_each_step_goes_on_and_announces_once(ward):
     ward.fold()
     request = ward.request(ward.patient("A"), confirmed=2)
     assert len(STEPS) == 6
-    for point in sorted(STEPS, key=ORDER.index):
-        assert killed(ward, request, point) == -signal.SIGKILL, point
+    with erasers(ward, request) as killed:
+        for point in sorted(STEPS, key=ORDER.index):
+            assert killed(point) == signal.SIGKILL, point
     assert ward.run(request).status == "completed"
     told = [each["erasure_id"] for each in ward.announced(request)]
     assert len(told) == len(set(told)) == 2
@@ -367,6 +389,52 @@ def test_a_log_of_erasures_that_lacks_some_or_is_another_one_stops_everything(wa
                                  " dead = 0, topic_id = 'another'"))  # fmt: skip
     with pytest.raises(TopicReplaced):
         ward.replay()
+
+
+def pages(store, table):
+    """A table's file as it is on the disk, with what is free in it."""
+    store.run("CHECKPOINT")
+    [row] = store.rows(
+        "SELECT pg_read_binary_file(pg_relation_filepath(%s)) AS bytes", table
+    )  # fmt: skip
+    return bytes(row["bytes"])
+
+
+def test_a_destroyed_key_is_in_no_page_of_its_table(ward):
+    ward.send(*(adt(mrn=f"M{n}", visit=f"V{n}") for n in range(12)))
+    ward.fold()
+    wrapped = {
+        row["subject_id"]: bytes(row["wrapped"])
+        for row in ward.store.rows("SELECT subject_id, wrapped FROM subject_keys")
+    }
+    whom = {name: each for name, each in ward.patients.items() if name != "M0"}
+    requests = [ward.request(each).id for each in whom.values()]
+    with pytest.raises(ErasureUnfinished, match="the ledger hasn't told of it"):
+        ward.eraser(tell=lambda _: None).run(ward.tenant, requests)
+    ward.store.run("VACUUM subject_keys")
+    there = pages(ward.store, "subject_keys")
+    assert any(wrapped[each] in there for each in whom.values()), "destroyed and vacuumed"
+    ward.eraser().run(ward.tenant, requests)
+    there = pages(ward.store, "subject_keys")
+    assert not any(wrapped[each] in there for each in whom.values())
+    assert wrapped[ward.patient("M0")] in there
+
+
+def test_bodies_are_taken_out_by_nobody_but_an_erasure(ward):
+    ward.send(adt(mrn="A", visit="VA"))
+    request = ward.request(ward.patient("A"))
+    call = "SELECT erase_bodies(%s, ARRAY[%s]::uuid[], ARRAY[%s]::uuid[])"
+    [message] = ward.messages(topic="emr.hl7v2.v1")
+    named = (request.id, message["feed_id"], message["message_id"])
+    refused = psycopg.errors.InsufficientPrivilege
+    early = psycopg.errors.ObjectNotInPrerequisiteState
+    for role, error in (("worker", refused), ("app", refused), ("migrate", early)):
+        with (
+            psycopg.connect(getattr(ward.store, role), autocommit=True) as connection,
+            pytest.raises(error),
+        ):
+            connection.execute(call, named)
+    assert ward.messages(topic="emr.hl7v2.v1") == [message]
 
 
 def test_what_is_announced_by_who_has_no_key_of_the_tenant_erases_nobody(ward, stack):

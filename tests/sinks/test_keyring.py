@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import uuid
+from datetime import timedelta
 
 import pytest
 
@@ -15,10 +16,11 @@ from schemas.failpoints import FailPoint
 from schemas.sealing import EnvelopeInvalid, KeyDestroyed, KeyMissing, Keys, Root
 from sinks import keyring as ring
 from sinks import rotation, subject_keys, tenancy
+from sinks.database import for_tenants
 from sinks.keyring import HELD_SECONDS, Keyring
-from sinks.subject_keys import BLOCK, COUNTED_MAX
+from sinks.subject_keys import BLOCK, COUNTED_MAX, Erased
 from sinks.tenancy import Secrets
-from tests.keyed import erase
+from tests.keyed import ERASED_AT, erase
 
 pytestmark = pytest.mark.stack
 
@@ -198,6 +200,72 @@ def test_a_destroyed_key_comes_back_by_no_update(keyring, tenants):
     destroy(tenants, 1)
     with pytest.raises(Exception, match="stays destroyed"):
         tenants.run("UPDATE subject_keys SET wrapped = 'x', destroyed_at = NULL")
+
+
+LATER = ERASED_AT + timedelta(hours=1)
+
+
+def test_who_comes_anew_is_sealed_by_a_new_version_and_what_was_stays_dark(keyring, tenants):
+    before = sealed(keyring, 1)
+    destroy(tenants, 1)
+    found = keyring.after_erasure({names(1)[0]: LATER})
+    keys = keyed(keyring, found)
+    after = keys.seal(b"Canary", person=person(1), record=RECORD, field="note")
+    assert sealing.header(after).key_version == 2
+    fresh = Keyring(tenants.database, ROOT)
+    assert opened(fresh, 1, after) == b"Canary"
+    with pytest.raises(KeyDestroyed):
+        opened(fresh, 1, before)
+    [subject] = fresh.reading(names(1)).values()
+    assert (subject.destroyed, set(subject.erased)) == (False, {1})
+    assert subject.dark(ERASED_AT)
+    assert subject.dark(None)
+    assert not subject.dark(LATER)
+    assert keyring.after_erasure({names(1)[0]: LATER})[names(1)[0]].keys.keys() == {2}
+
+
+def test_what_was_said_before_an_erasure_makes_no_new_key(keyring, tenants):
+    keyring.sealing(names(1))
+    destroy(tenants, 1)
+    stale = keyring.reading(names(1), anew=True)
+    destroy(tenants, 1, key_version=2, at=LATER)
+    for at in (ERASED_AT, LATER):
+        assert keyring.after_erasure({names(1)[0]: at})[names(1)[0]].destroyed
+    made = [keyring._wrapped(names(1)[0], max(stale[names(1)[0]].erased) + 1)]
+    subject_keys.begin_anew(tenants.database, made, {names(1)[0]: LATER + timedelta(hours=1)})
+    assert all(row["destroyed_at"] for row in rows(tenants)), "a later erasure came between"
+
+
+def test_an_erasure_that_is_told_again_destroys_nobody_who_came_anew(keyring, tenants):
+    keyring.sealing(names(1))
+    for _ in range(2):
+        destroy(tenants, 1)
+    keyring.after_erasure({names(1)[0]: LATER})
+    assert destroy(tenants, 1) == 0
+    assert [row["destroyed_at"] is None for row in rows(tenants)] == [False, True]
+    assert destroy(tenants, 1, key_version=2) == 1
+
+
+def test_a_version_made_beside_an_erasure_goes_with_it(keyring, tenants):
+    keyring.sealing(names(1))
+    subject_keys.renew(tenants.database, [keyring._wrapped(names(1)[0], 2)])
+    assert destroy(tenants, 1, key_version=1) == 2
+    assert destroy(tenants, 2, key_version=0) == 0
+    assert [row["destroyed_at"] is None for row in rows(tenants)] == [False, False, False]
+
+
+def test_two_erasures_of_one_person_in_one_turn_are_both_carried_out(keyring, tenants):
+    keyring.sealing(names(1))
+    erased = [Erased(name=names(1)[0], key_version=n, at=ERASED_AT) for n in (1, 2)]
+    with tenants.database.connection() as connection, connection.transaction():
+        for_tenants(connection, [TENANT])
+        assert subject_keys.erase(connection, erased) == 1
+    assert [(row["version"], row["wrapped"]) for row in rows(tenants)] == [(1, None), (2, None)]
+
+
+def test_nobodys_key_is_held_longer_than_an_erasure_waits(tenants):
+    with pytest.raises(AssertionError):
+        Keyring(tenants.database, ROOT, held_seconds=HELD_SECONDS + 1)
 
 
 def test_seals_are_set_aside_in_blocks_and_counted_when_they_were_more(keyring, tenants):
@@ -398,12 +466,22 @@ def killed_while_working(store, turn, then):
 
 
 def test_keys_made_rotated_and_destroyed_under_load_and_kills_leave_nothing_in_between(tenants):
-    load, erased = Load(tenants), list(range(300, 330))
+    load, erased, anew = Load(tenants), list(range(300, 330)), {}
+
+    def gone(some):
+        """Erased, some of them told of later and so sealed for anew, and the erasure told again."""
+        destroy(tenants, *some)
+        own = Keyring(tenants.database, ROOT)
+        for each in some[:2]:
+            keys = keyed(own, own.after_erasure({names(each)[0]: LATER}))
+            anew[each] = keys.seal(b"y", person=person(each), record=RECORD, field="note")
+        destroy(tenants, *some)
+
     for thread in load.threads:
         thread.start()
     for turn in range(6):
         some = erased[turn * 5 : turn * 5 + 5]
-        killed_while_working(tenants, turn, lambda some=some: destroy(tenants, *some))
+        killed_while_working(tenants, turn, lambda some=some: gone(some))
     load.stop.set()
     for thread in load.threads:
         thread.join(60)
@@ -414,10 +492,14 @@ def test_keys_made_rotated_and_destroyed_under_load_and_kills_leave_nothing_in_b
     found = keyed(fresh, fresh.reading(names(*range(400))))
     for number, envelope in load.written[-20_000:]:
         asked = {"person": person(number), "record": RECORD, "field": "note"}
-        if number in erased:
+        if number in erased and sealing.header(envelope).key_version == 1:
             with pytest.raises(KeyDestroyed):
                 found.open(envelope, **asked)
         else:
             assert found.open(envelope, **asked) == b'"x"'
-    gone = {row["subject_id"] for row in rows(tenants) if row["destroyed_at"]}
-    assert gone == {person(each) for each in erased}
+    for number, envelope in anew.items():
+        asked = {"person": person(number), "record": RECORD, "field": "note"}
+        assert found.open(envelope, **asked) == b"y"
+    assert len(anew) == 12
+    dark = {row["subject_id"] for row in rows(tenants) if row["destroyed_at"]}
+    assert dark == {person(each) for each in erased}

@@ -1,6 +1,7 @@
 """The patient read model: the newest snapshot wins, whenever it comes."""
 
 import itertools
+from uuid import UUID
 
 from schemas import sealing
 from schemas.clock import instant, micros
@@ -94,3 +95,54 @@ def test_the_same_tokens_again_change_no_row_of_theirs():
     assert [row["partition_seq"] for row in tables.table("patient_tokens").values()] == [
         first["partition_seq"]
     ]
+
+
+def sealed_by(version: int, at: str, *tokens: str) -> Event:
+    """What was told under a version of the patient's key."""
+    key = sealing.Key.of(bytes(32), version=version, scope=sealing.Scope.PERSON)
+    envelope = sealing.seal(
+        b"{}", key, tenant=UUID(int=1), person=UUID(PATIENT), record=UUID(int=2),
+        field="demographics",
+    )  # fmt: skip
+    return Event(**{**told(at, *tokens), "sealed": {"demographics": envelope}})
+
+
+def erased(at: str, *, key_version: int = 1) -> Event:
+    said = {"request_id": str(UUID(int=3)), "key_version": key_version, "erased_at": clock_at(at)}
+    return Event(**{**snapshot(at, kind="patient.erased"), "sealed": {}, "data": said})
+
+
+def clock_at(at: str) -> int:
+    return micros(clock(at))
+
+
+def rows_of(*events: Event):
+    tables = Tables(PATIENTS)
+    for event in arrive(events):
+        tables.apply([event])
+    return tables.table("patient_read_models")[PATIENT]["data"], tables.table("patient_tokens")
+
+
+def test_an_erased_patient_has_neither_demographics_nor_tokens_and_shows_it():
+    data, tokens = rows_of(sealed_by(1, "08:00", "a", "b"), erased("09:00"))
+    assert (data["demographics"], data["erased_at"]) == (None, "2026-03-01T09:00:00+00:00")
+    assert tokens == {}
+    late = Event(**{**snapshot("08:30"), "sealed": {}})
+    data, tokens = rows_of(sealed_by(1, "08:00", "a", "b"), erased("09:00"), late)
+    assert (data["demographics"], data["erased_at"]) == (None, "2026-03-01T09:00:00+00:00")
+
+
+def test_a_patient_who_is_only_known_by_their_erasure_is_a_row():
+    data, tokens = rows_of(erased("09:00", key_version=0))
+    assert (data["demographics"], data["erased_at"]) == (None, "2026-03-01T09:00:00+00:00")
+    data, tokens = rows_of(erased("09:00", key_version=0), sealed_by(2, "10:00", "a"))
+    assert data["demographics"]
+    assert len(tokens) == 1
+
+
+def test_who_came_anew_is_shown_whether_the_erasure_is_told_before_or_after():
+    for order in itertools.permutations([erased("09:00"), sealed_by(2, "10:00", "a")]):
+        data, tokens = rows_of(sealed_by(1, "08:00", "b"), *order)
+        assert data["erased_at"]
+        assert data["demographics"]
+        assert len(tokens) == 1

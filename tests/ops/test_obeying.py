@@ -1,0 +1,59 @@
+"""Before anything is opened the log of erasures is read: who waits for it, and who refuses."""
+
+from uuid import uuid4
+
+import pytest
+
+from ops import obeying
+from ops.obeying import Obeying
+from ops.settings import Settings
+from schemas.registry import RegistryAway
+from sinks.database import Database, DatabaseAway
+from sinks.reading import Readers
+from streams.erasures import ErasuresLost
+from streams.log import BrokerAway, TopicMissing
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What reading the log raises, one time after the other; then it is read."""
+    troubles = []
+
+    def replay(*_):
+        if troubles:
+            raise troubles.pop(0)
+
+    monkeypatch.setattr(obeying, "replay", replay)
+    monkeypatch.setattr(obeying, "pauses", lambda: iter([0.01] * 1_000))
+    return troubles
+
+
+def test_a_worker_waits_until_the_log_of_erasures_is_read(log):
+    log += [BrokerAway("x"), DatabaseAway("x"), RegistryAway("x")]
+    obeying.obey(Settings(), None)
+    assert log == []
+
+
+def test_a_worker_stops_at_a_log_that_has_lost_some(log):
+    log.append(ErasuresLost("x"))
+    with pytest.raises(ErasuresLost):
+        obeying.obey(Settings(), None)
+
+
+def test_a_server_shows_nobodys_rows_before_the_log_is_read(log):
+    log += [BrokerAway("x"), TopicMissing("x"), ErasuresLost("x")]
+    erasures = Obeying(settings=Settings(), database=None)
+    database = Database.open("postgresql://127.0.0.1:1/none", name="test", size=1)
+    readers = Readers(database, 1, may=erasures.done)
+    try:
+        with (
+            pytest.raises(DatabaseAway, match="before the log of erasures"),
+            readers.as_tenant(uuid4()),
+        ):
+            pass
+    finally:
+        readers.close()
+    erasures.start()
+    erasures._thread.join(10)
+    assert erasures.done()
+    assert log == []
