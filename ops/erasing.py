@@ -10,7 +10,6 @@ from uuid import UUID
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
-from psycopg.sql import SQL, Identifier
 
 from ops import access
 from ops.settings import Settings
@@ -22,8 +21,8 @@ from schemas.erasures import Erasure
 from schemas.failpoints import hit
 from schemas.sealing import Keys, KeyService
 from schemas.topics import COMMANDS, ERASURES, EVENTS, FOREVER_MS, HL7V2
-from sinks import dead_letters, erasing, lifecycle, remains, tenancy
-from sinks.database import Database, Row, connect, for_tenants
+from sinks import cleaning, dead_letters, erasing, remains, tenancy
+from sinks.database import Database, for_tenants
 from sinks.erasing import Request
 from sinks.remains import Remains, Telling
 from streams import erasures, log
@@ -33,12 +32,8 @@ from streams.read_models import PATIENTS
 
 DELIVERY_SECONDS = 30.0
 POLL_SECONDS = 0.2
-BARRIER_SECONDS = 90.0  # a transaction of ours lasts at most 60 s
 WAIT_SECONDS = 60.0  # for the ledger and the read models to tell of it
 RAW = (HL7V2.name, COMMANDS.name)  # under the tenant's key: they go dark by retention
-KEYS = "subject_keys"
-# Where rows have changed: dead ones hold what was.
-TOUCHED = (KEYS, "messages", "dead_letters", "patient_read_models", "patient_tokens")
 
 Progress = Callable[[str], None]
 
@@ -274,27 +269,9 @@ class Eraser:
     def _cleaned(self) -> dict[str, Any]:
         """Have the database let go of dead rows, and of the log segment that has the key."""
         self.tell("vacuuming")
-        with connect(self.migrate_url, name="erase") as connection:
-            connection.execute("SET ROLE wt_owner")
-            lifecycle.await_writers(connection, BARRIER_SECONDS)
-            connection.execute("SET statement_timeout = 0")
-            # Its dead bytes would stay in their pages, where the backup of a disk has them.
-            connection.execute(SQL("VACUUM (FULL) {}").format(Identifier(KEYS)))
-            for table in TOUCHED:
-                connection.execute(SQL("VACUUM {}").format(Identifier(table)))
-            at = _one(connection, "SELECT pg_current_wal_lsn()::text AS value")
+        at = cleaning.vacuum(self.migrate_url)
         self.tell("switching the write-ahead log")
-        with connect(self.admin_url, name="erase") as connection:
-            may = "SELECT has_function_privilege('pg_switch_wal()', 'EXECUTE') AS value"
-            if _one(connection, may):
-                connection.execute("SELECT pg_switch_wal()")
-                connection.execute("CHECKPOINT")
-            elif _one(connection, _SAME_SEGMENT, at):
-                raise ErasureUnfinished(
-                    "the write-ahead log still writes to the segment of then, and the login of"
-                    " DATABASE_URL may not switch it (hint: GRANT EXECUTE ON FUNCTION"
-                    " pg_switch_wal(), or the same again when it has gone on)"
-                )
+        cleaning.switch_log(self.admin_url, at)
         return {"vacuumed_at": self._now().isoformat(), "wal_until": at}
 
     def _keys(self, tenant_id: UUID) -> Keys:
@@ -306,8 +283,7 @@ class Eraser:
 
     def _now(self) -> datetime:
         with self.database.connection() as connection:
-            now: datetime = _one(connection, "SELECT clock_timestamp() AS value")
-        return now
+            return erasing.now(connection)
 
 
 def announcements(request: Request) -> Sequence[Erasure]:
@@ -350,14 +326,3 @@ def _waiting(applied: int, wanted: int, *, past: bool) -> str:
         )
     behind = "is behind" if not past else "still finds them: is their stream parked?"
     return f"the keys are destroyed; {PATIENTS.name} {behind} (hint: wardtrail lag)"
-
-
-def _one(connection: Any, statement: Any, *values: object) -> Any:  # noqa: ANN401  one value
-    row: Row | None = connection.execute(statement, values or None).fetchone()
-    assert row is not None, "one row is asked for"
-    return row["value"]
-
-
-_SAME_SEGMENT = """
-SELECT pg_walfile_name(pg_current_wal_lsn()) = pg_walfile_name(%s::pg_lsn) AS value
-"""

@@ -228,6 +228,14 @@ def holds(connection: Connection[Row], tenant_id: UUID) -> list[Hold]:
     return [_hold(row) for row in connection.execute(_HOLDS, {"people": None}).fetchall()]
 
 
+def now(connection: Connection[Row]) -> datetime:
+    """The database's clock."""
+    row = connection.execute("SELECT clock_timestamp() AS now").fetchone()
+    assert row is not None, "a clock answers"
+    at: datetime = row["now"]
+    return at
+
+
 def person(connection: Connection[Row], patient_id: UUID) -> tuple[UUID, list[UUID]]:
     """Who a patient is now, and every id of that person, theirs first.
 

@@ -22,6 +22,7 @@ from schemas.codec import IdsInvalid
 from schemas.failpoints import FailPointsInvalid
 from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible, SchemaMissing
 from schemas.sealing import EnvelopeInvalid, KeyMissing, KeyServiceAway
+from sinks.cleaning import LogNotSwitched
 from sinks.database import DatabaseAway, LoginRefused, Refused
 from sinks.erasing import OnHold, PatientUnknown, RequestUnfit, Unconfirmed
 from sinks.feeds import FeedThere, InstanceOther
@@ -88,6 +89,7 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (OnHold, "wardtrail erase holds"),
     (RequestUnfit, "wardtrail erase status"),
     (ErasureUnfinished, "the same again goes on where it was"),
+    (LogNotSwitched, ""),
     (ErasuresLost, "restore the topic subject.erasures.v1: nothing is opened without it"),
     (TopicReplaced, ""),
 )
