@@ -15,7 +15,15 @@ from schemas.clock import instant, micros
 from schemas.events import Event
 from schemas.feeds import Feed
 from schemas.sealing import Keys
-from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
+from schemas.topics import (
+    COMMAND_RESULTS,
+    COMMANDS,
+    ERASURES,
+    EVENTS,
+    HL7V2,
+    POINTS,
+    VERIFICATIONS,
+)
 from sinks.changes import Append, Change, Raise, columns
 from sinks.database import Row
 from sinks.projection import Projection
@@ -105,7 +113,7 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
     ]
     tables |= rebuilt(tables["events"])
     # Messages of the simulator tell of no evidence, and nobody asks for anything.
-    unasked = (COMMANDS.name, COMMAND_RESULTS.name, VERIFICATIONS.name)
+    unasked = (COMMANDS.name, COMMAND_RESULTS.name, VERIFICATIONS.name, ERASURES.name)
     silent: dict[str, list[Logged]] = {name: [] for name in unasked}
     topics = {HL7V2.name: raw, **silent, **_published(tables)}
     seen = Seen(tables=tables, topics=topics, people=keys.subjects)
@@ -367,10 +375,11 @@ def _subscriptions(
             "dead": dead[partition],
             "applied": ends[partition] - doubles[partition] - dead[partition],
         }  # fmt: skip
-        yield {
-            **common, "subscription_id": "ledger", "topic": COMMANDS.name, "last_position": 0,
-            "next_offset": 0,
-        }  # fmt: skip
+        for topic in (COMMANDS, ERASURES):
+            yield {
+                **common, "subscription_id": "ledger", "topic": topic.name, "last_position": 0,
+                "next_offset": 0,
+            }  # fmt: skip
         for projection in ALL:
             read = sum(name in projection.reads for name in types[partition])
             yield {

@@ -13,7 +13,15 @@ from schemas import identity
 from schemas.feeds import Feed
 from schemas.identity import Identifier
 from schemas.sealing import Keys
-from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
+from schemas.topics import (
+    COMMAND_RESULTS,
+    COMMANDS,
+    ERASURES,
+    EVENTS,
+    HL7V2,
+    POINTS,
+    VERIFICATIONS,
+)
 from sinks.database import Row
 from sinks.projection import Projection
 from tests.chaos import judged, model
@@ -87,6 +95,10 @@ def counts(seen: Seen, _: Given) -> None:
         COMMANDS.name: Counter(
             partition for partition, _ in {(e.partition, e.value["command_id"]) for e in
             seen.topics[COMMANDS.name]}
+        ),
+        ERASURES.name: Counter(
+            partition for partition, _ in {(e.partition, e.value["erasure_id"]) for e in
+            seen.topics[ERASURES.name]}
         ),
         EVENTS.name: Counter(
             partition for partition, _ in {(e.partition, e.value["partition_seq"]) for e in

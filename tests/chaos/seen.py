@@ -15,7 +15,7 @@ from schemas import headers
 from schemas.codec import Codec
 from schemas.feeds import Feed
 from schemas.sealing import Keys, Subject
-from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, HL7V2, POINTS, VERIFICATIONS
+from schemas.topics import TOPICS
 from sinks import database, tenancy
 from sinks.database import Row, for_tenants
 from streams.log import FETCH, QUIET
@@ -75,7 +75,7 @@ def see(line: Line) -> Seen:
     servers = access.bootstrap_servers(line.settings)
     topics = {
         topic.name: list(_records(servers, topic.name, line.settings.partitions, codec))
-        for topic in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS)
+        for topic in TOPICS.values()
     }
     return Seen(tables=tables, topics=topics, history=history, people=people)
 
