@@ -324,6 +324,31 @@ def test_a_rebuild_asks_before_it_drops_anything(line: Line, day: Path):
     assert held(line) == before
 
 
+def test_a_person_is_erased_while_the_line_runs(line: Line, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WARDTRAIL_HELD_SECONDS", "1")
+    text = "MSH|^~\\&|X|Y|||20260701120000||ADT^A01|er-{0}|P|2.5\rEVN|A01|20260701120000\r"
+    text += "PID|1||ER1^^^ERASE^MR||Zyxerased^Q\rPV1|1|I|W^1^1||||||||||||||||EV1^^^ERASE\r"
+    query = '{"name": "Zyxerased"}'
+    assert line.json("send", "-", stdin=text.format(1))["answers"]["AA"] == 1
+    line.settle()
+    [before] = line.json("find", stdin=query)["patients"]
+    assert before["demographics"]["names"]
+    reason = ("--reason", "asked for it", "--verified-by", "letter", "--confirm", "1")
+    asked = line.json("erase", "request", "-", *reason, stdin="ER1^^^ERASE\n")
+    assert asked["patient_id"] == before["id"]
+    [done] = line.json("erase", "run")
+    assert done["status"] == "completed"
+    receipt = line.json("erase", "receipt", asked["id"])
+    assert (receipt["bodies"], receipt["people"][0]["events"]) == (1, 2)
+    assert all(receipt["raw_topics_until"].values())
+    assert line.json("send", "-", stdin=text.format(2))["answers"]["AA"] == 1
+    line.settle()
+    assert line.json("find", stdin=query)["patients"] == []
+    mine = [row for row in line.export() if row["patient_id"] == before["id"]]
+    assert [row["visit_number"] for row in mine] == [None] * len(mine)
+    assert mine
+
+
 REBUILT = (*PROJECTIONS, PROJECTION, VERIFICATION)
 
 
