@@ -408,3 +408,12 @@ def test_v13_a_dead_feed_verifies_and_refutes_nothing(line: Judging) -> None:
     said = line.explained(task, tenant="north")
     assert "unknown: nobody can say, and perhaps nobody will" in said
     assert f"feed {line.feed('lab')}" in said
+
+
+def test_work_and_outcomes_of_all_this_are_the_same_after_a_rebuild(line: Judging) -> None:
+    """The last one: what every scenario left, dropped and made anew out of the ledger."""
+    before = line.held()
+    assert all(before[name] for name in ("tasks", "verification_decisions", "emr_verifications"))
+    folded = line.line.json("rebuild", "work", "verification", "--yes")
+    assert [each["projection"] for each in folded] == ["work", "verification"]
+    assert line.held() == before

@@ -40,6 +40,8 @@ from streams.ledger.decide import decide
 from streams.ledger.identities import Person
 from streams.ledger.mapping.facts import Facts
 from streams.log import FETCH, QUIET
+from streams.read_models.work import PROJECTION as WORK
+from streams.verification.projection import PROJECTION as VERIFICATION
 from tests.chaos import judged
 from tests.conftest import home
 from tests.line import north
@@ -288,6 +290,19 @@ class Judging:
                         return
             time.sleep(0.05)
         raise AssertionError(f"still behind: {self.gauge.measure().totals()}")
+
+    def held(self) -> dict[str, list[str]]:
+        """All rows of work and verification once all is at rest, but for marks."""
+        self.rest()
+        names = [table.name for each in (WORK, VERIFICATION) for table in each.owns]
+        names += ["emr_verifications", "verification_results"]
+        with connect(self.superuser, name="test") as connection:
+            return {
+                name: [row["row"] for row in connection.execute(
+                    f"SELECT each::text AS row FROM {name} AS each ORDER BY 1"
+                )]
+                for name in names if name != "verification_due"
+            }  # fmt: skip
 
     def judged(self, task: str, *, tenant: UUID = DEMO_TENANT) -> Judged:
         """What is known of a task once all is at rest: the same by row, topic and query."""

@@ -91,8 +91,12 @@ def pattern(raw: str) -> Pattern | None:
         return Pattern(code=said)
     if said.startswith(AS_NEEDED):
         often = said.removeprefix(AS_NEEDED)
-        needed = not often or (often not in SINGLE and pattern(often) is not None)
+        needed = not often or _repeating(often) is not None
         return Pattern(code=said, as_needed=True) if needed else None
+    return _repeating(said)
+
+
+def _repeating(said: str) -> Pattern | None:
     interval = _INTERVAL.fullmatch(said)
     if interval:
         return Pattern(code=said, interval_s=int(interval[1]) * _SECONDS[interval[2]])

@@ -36,7 +36,20 @@ def test_a_pattern_is_read_whatever_its_case(code):
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "canary", "PRNCANARY", "PRNONCE", "0ID", "25ID", "Q0H", "Q99999H", "Q6", "B.I.D."]
+    "raw",
+    [
+        "",
+        "canary",
+        "PRNCANARY",
+        "PRNONCE",
+        "PRN" * 20_000,
+        "0ID",
+        "25ID",
+        "Q0H",
+        "Q99999H",
+        "Q6",
+        "B.I.D.",
+    ],
 )
 def test_what_is_no_pattern_of_the_table_is_none(raw):
     assert repeats.pattern(raw) is None
