@@ -14,7 +14,7 @@ from ops.erasing import Eraser
 from schemas import identity
 from schemas.sealing import Root
 from schemas.topics import COMMANDS, ERASURES, EVENTS, HL7V2
-from sinks import erasing, ledger, tenancy
+from sinks import erasing, ledger, subscriptions, tenancy
 from sinks.database import Database, for_tenants
 from sinks.erasing import Asked
 from sinks.keyring import Keyring
@@ -72,7 +72,6 @@ class Ward:
     servers: str
     tenant: uuid.UUID = field(default_factory=uuid.uuid4)
     feed: uuid.UUID = field(default_factory=uuid.uuid4)
-    policy: str = "dark"
 
     def __post_init__(self):
         make_erasures(self.servers, HL7V2, COMMANDS)
@@ -85,9 +84,11 @@ class Ward:
             settings={"authority": "NORTH"},
         )  # fmt: skip
         ledger.ensure_partitions(self.store.database, EVENTS.name, PARTITIONS)
-        self.offsets = [itertools.count() for _ in range(PARTITIONS)]
         self.numbers = itertools.count(1)
         self.processor = self.worker()
+        places = [(HL7V2.name, n) for n in range(PARTITIONS)]
+        at = subscriptions.positions(self.store.database, ["ledger"], places)
+        self.offsets = [itertools.count(at[place]) for place in places]
         self.at = {}
         for partition, _, upto, _ in log.pieces(self.servers, ERASURES.name, {}):
             self.at[partition] = upto
@@ -136,8 +137,12 @@ class Ward:
             self.at[partition] = upto
 
     def fold(self):
-        """Have every projection fold what the ledger holds."""
-        rows = self.events()
+        """Have every projection fold what the ledger holds, of everybody."""
+        with self.store.database.connection() as connection, connection.transaction():
+            for_tenants(connection, tenancy.tenants(connection))
+            rows = connection.execute(
+                "SELECT * FROM events ORDER BY partition, partition_seq"
+            ).fetchall()
         for projection, partition in itertools.product(FOLDED, range(PARTITIONS)):
             held = self.store.take(projection.name, partition, topic=EVENTS.name)
             found = [
@@ -176,7 +181,10 @@ class Ward:
         return row["patient_id"]
 
     def messages(self, **wanted):
-        rows = self.store.rows('SELECT * FROM messages ORDER BY topic DESC, partition, "offset"')
+        rows = self.store.rows(
+            "SELECT * FROM messages WHERE tenant_id = %s"
+            ' ORDER BY topic DESC, partition, "offset"', self.tenant,
+        )  # fmt: skip
         return [row for row in rows if all(str(row[name]) == wanted[name] for name in wanted)]
 
     def request(self, patient, *, confirmed=1, database=None):

@@ -23,10 +23,10 @@ from sinks.subscriptions import TopicReplaced
 from streams.erasures import ErasuresLost
 from streams.publications import clinical_events
 from tests.ops.erased import FOLDED, Ward, backup, decode
-from tests.sinks.provisioned import armed, store
+from tests.sinks.provisioned import made, store
 from tests.streams.ledger.told import CODEC, adt, merge, numbered, unlink
 
-__all__ = ["armed", "store"]
+__all__ = ["store"]
 pytestmark = pytest.mark.stack
 
 
@@ -59,8 +59,21 @@ ORDER = [
 STEPS = [name for name in failpoints.NAMES if name.startswith("erase: ")]
 
 
+@pytest.fixture(scope="module")
+def hospital(stack):
+    with made(stack) as one:
+        yield one
+
+
 @pytest.fixture
-def ward(store, stack):
+def ward(hospital, stack):
+    """A tenant of the test's own, beside those of others."""
+    return Ward(hospital, stack.bootstrap_servers)
+
+
+@pytest.fixture
+def alone(store, stack):
+    """One in a database of its own, whose positions may be spoilt."""
     return Ward(store, stack.bootstrap_servers)
 
 
@@ -174,7 +187,7 @@ def test_a_legal_hold_refuses_when_asked_and_when_taken_up_until_it_is_released(
         ward.run(waiting)
     with pytest.raises(OnHold):
         ward.request(a, confirmed=2)
-    listed = ward.store.rows("SELECT status FROM data_deletion_requests")
+    listed = ward.seen("SELECT status FROM data_deletion_requests")
     assert [row["status"] for row in listed] == ["refused", "refused"]
     assert ward.announced(waiting) == []
     assert ward.events()[0]["sealed"]
@@ -200,7 +213,7 @@ def test_aliases_that_nobody_confirmed_are_named_and_nothing_is_asked(ward, conf
         ward.request(ward.patient("A"), confirmed=confirmed)
     assert str(ward.patient("A")) in str(refused.value)
     assert str(ward.patient("B")) in str(refused.value)
-    assert ward.store.rows("SELECT FROM data_deletion_requests") == []
+    assert ward.seen("SELECT FROM data_deletion_requests") == []
 
 
 def test_a_merge_after_the_confirmation_holds_the_erasure_up(ward):
@@ -282,7 +295,7 @@ def test_who_comes_anew_after_an_erasure_is_sealed_by_a_new_key_if_the_tenant_wa
     assert b"Rook" in opened(ward, anew, "demographics")
     with pytest.raises(KeyDestroyed):
         opened(ward, ward.events()[0], "demographics")
-    assert [row["version"] for row in ward.store.rows(
+    assert [row["version"] for row in ward.seen(
         "SELECT version FROM subject_keys WHERE destroyed_at IS NULL")] == [2]  # fmt: skip
     assert len(found(ward, name="Rook")) == 1
     bodies = [len(row["body_sealed"]) > 0 for row in ward.messages(topic="emr.hl7v2.v1")]
@@ -293,24 +306,30 @@ def test_who_comes_anew_after_an_erasure_is_sealed_by_a_new_key_if_the_tenant_wa
     assert found(ward, name="Rook") == []
 
 
+def ignored(ward):
+    """How many messages the ledger counts as ignored."""
+    [counted] = ward.store.rows(
+        "SELECT sum(ignored) AS ignored FROM subscriptions"
+        " WHERE topic = 'emr.hl7v2.v1' AND subscription_id = 'ledger'"
+    )
+    return counted["ignored"]
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_the_merge_of_an_erased_person_is_not_undone_whatever_came_first(ward, order):
     ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"))
     ward.fold()
     ward.erase(ward.patient("B"))
-    told = (merge("A", "B", minute=5), unlink("A", "B", minute=9))
+    told, before = (merge("A", "B", minute=5), unlink("A", "B", minute=9)), ignored(ward)
     for each in order:
         ward.send(told[each])
-    [alias] = ward.store.rows("SELECT * FROM patient_aliases WHERE undone_at IS NULL")
-    assert alias["patient_id"] == ward.patient("B")
+    [alias] = ward.seen("SELECT * FROM patient_aliases WHERE undone_at IS NULL")
+    assert alias["patient_id"] == str(ward.patient("B"))
     assert ward.events(event_type="patient.unmerged") == []
     [refused] = ward.messages(outcome="ignored")
     assert refused["reason"] == "the merge of an erased person isn't undone"
     assert refused["body_sealed"] == b""
-    [counted] = ward.store.rows(
-        "SELECT sum(ignored) AS ignored FROM subscriptions WHERE topic = 'emr.hl7v2.v1'"
-    )
-    assert counted["ignored"] == 1
+    assert ignored(ward) - before == 1
 
 
 @contextmanager
@@ -355,7 +374,8 @@ def test_an_eraser_killed_at_each_step_goes_on_and_announces_once(ward):
     assert len(ward.announced(request)) == 2
 
 
-def test_a_restored_backup_is_told_of_erasures_before_anything_is_opened(ward):
+def test_a_restored_backup_is_told_of_erasures_before_anything_is_opened(alone):
+    ward = alone
     ward.send(adt(mrn="A", visit="VA"), adt(mrn="C", visit="VC"))
     ward.fold()
     a, c = ward.patient("A"), ward.patient("C")
@@ -377,7 +397,8 @@ def test_a_restored_backup_is_told_of_erasures_before_anything_is_opened(ward):
         assert opened(old, old.events(stream_id=str(c))[0], "demographics")
 
 
-def test_a_log_of_erasures_that_lacks_some_or_is_another_one_stops_everything(ward):
+def test_a_log_of_erasures_that_lacks_some_or_is_another_one_stops_everything(alone):
+    ward = alone
     ward.send(adt(mrn="A", visit="VA"))
     ward.replay()
     change = "UPDATE subscriptions SET {} WHERE subscription_id = 'erasures'"
@@ -405,7 +426,9 @@ def test_a_destroyed_key_is_in_no_page_of_its_table(ward):
     ward.fold()
     wrapped = {
         row["subject_id"]: bytes(row["wrapped"])
-        for row in ward.store.rows("SELECT subject_id, wrapped FROM subject_keys")
+        for row in ward.store.rows(
+            "SELECT subject_id, wrapped FROM subject_keys WHERE tenant_id = %s", ward.tenant
+        )
     }
     whom = {name: each for name, each in ward.patients.items() if name != "M0"}
     requests = [ward.request(each).id for each in whom.values()]
@@ -457,4 +480,4 @@ def test_what_is_announced_by_who_has_no_key_of_the_tenant_erases_nobody(ward, s
     assert opened(ward, ward.events()[0], "demographics")
     assert ward.events(event_type="patient.erased") == []
     causes = {row["cause"] for row in ward.store.rows("SELECT cause FROM dead_letters")}
-    assert causes == {"unproven", "undecodable"}
+    assert causes >= {"unproven", "undecodable"}

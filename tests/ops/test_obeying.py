@@ -4,9 +4,10 @@ from uuid import uuid4
 
 import pytest
 
-from ops import obeying
+from ops import obeying, worker
 from ops.obeying import Obeying
 from ops.settings import Settings
+from schemas.codec import Ids
 from schemas.registry import RegistryAway
 from sinks.database import Database, DatabaseAway
 from sinks.reading import Readers
@@ -38,6 +39,19 @@ def test_a_worker_stops_at_a_log_that_has_lost_some(log):
     log.append(ErasuresLost("x"))
     with pytest.raises(ErasuresLost):
         obeying.obey(Settings(), None)
+
+
+def test_a_worker_builds_no_processor_before_the_log_is_read(log, monkeypatch, tmp_path):
+    built = []
+    monkeypatch.setattr(worker, "_await_servers", lambda _: Ids.in_order())
+    monkeypatch.setattr(worker.refusals, "check", lambda _: None)
+    monkeypatch.setattr(worker.logs, "configure", lambda _: None)
+    monkeypatch.setattr(worker, "PROCESSORS", {"ledger": built.append})
+    settings = Settings(home=tmp_path, database_url="postgresql://127.0.0.1:1/none")
+    log.append(ErasuresLost("x"))
+    with pytest.raises(ErasuresLost):
+        worker._run_here(settings, ("ledger",))
+    assert built == []
 
 
 def test_a_server_shows_nobodys_rows_before_the_log_is_read(log):
