@@ -27,32 +27,6 @@ METHODS = ("in-person", "document", "letter", "court-order", "other")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Data for programs.")
 
 
-class Patient(click.ParamType):
-    """A patient's id, or `-` for a number on standard input."""
-
-    name = "patient"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401  as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> UUID | str:
-        """The id or `-`; anything else is refused and not repeated."""
-        if isinstance(value, UUID) or value == visits.STDIN:
-            found: UUID | str = value
-            return found
-        try:
-            return UUID(value)
-        except ValueError:
-            self.fail(
-                "a patient's id is a UUID; an MRN never stands in a command line, where others can"
-                " read it (hint: put - here and the number on standard input)",
-                param,
-                ctx,
-            )
-
-
 def _text(_: click.Context, __: click.Parameter, value: str) -> str:
     said = value.strip()
     if not 1 <= len(said) <= TEXT_MAX or not said.isprintable():
@@ -60,7 +34,9 @@ def _text(_: click.Context, __: click.Parameter, value: str) -> str:
     return said
 
 
-_PATIENT = click.argument("patient", type=Patient(), metavar="PATIENT")
+_PATIENT = click.argument(
+    "patient", type=visits.patient_id(visits.NUMBER_HINT, numbered=True), metavar="PATIENT"
+)
 _REASON = click.option(
     "--reason", required=True, callback=_text, help="Why; it is kept. Nothing of a patient."
 )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import click
@@ -20,33 +19,12 @@ from sinks import queries, tenancy
 from sinks.queries import Happened, Seen, Snapshot, Tenant
 from streams.trajectory import PROJECTION
 
-
-class Patient(click.ParamType):
-    """A patient's id."""
-
-    name = "patient"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401  as click declares it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> UUID:
-        """The id; anything else is refused and not repeated: it may be an MRN."""
-        try:
-            return value if isinstance(value, UUID) else UUID(value)
-        except ValueError:
-            self.fail(
-                "a patient's id is a UUID; an MRN never stands in a command line, where others"
-                " can read it (hint: where - --json has the patient_id of a visit)",
-                param,
-                ctx,
-            )
+_PATIENT = visits.patient_id("where - --json has the patient_id of a visit", numbered=False)
 
 
 @click.command()
 @visits.visit_options
-@click.option("--patient", type=Patient(), help="A patient's id: all visits, in place of one.")
+@click.option("--patient", type=_PATIENT, help="A patient's id: all visits, in place of one.")
 @click.option("--at", type=Instant(), help="An instant with its zone; by default now.")
 @click.option("--known-at", type=Instant(), help="As it was known then; by default now.")
 @click.option("--why", is_flag=True, help="Also which message and field said so.")

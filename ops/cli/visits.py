@@ -61,10 +61,11 @@ class Instant(click.ParamType):
         return at
 
 
-class Visit(click.ParamType):
-    """An admission id, or `-` for a visit number on standard input."""
+class Id(click.ParamType):
+    """The id of a visit or a patient; also `-`, where their number may come by standard input."""
 
-    name = "admission"
+    def __init__(self, name: str, refusal: str, *, numbered: bool = True) -> None:
+        self.name, self._refusal, self._numbered = name, refusal, numbered
 
     def convert(
         self,
@@ -72,19 +73,31 @@ class Visit(click.ParamType):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> UUID | str:
-        """The id or `-`; anything else is refused and not repeated."""
+        """The id or `-`; anything else is refused and not repeated: it may be a number."""
         if isinstance(value, UUID):
             return value
         try:
-            return STDIN if value == STDIN else UUID(value)
+            return STDIN if self._numbered and value == STDIN else UUID(value)
         except ValueError:
-            # It may be a visit number, which must not get into a log by way of this message.
-            self.fail(
-                "an admission's id is a UUID; a visit number never stands in a command line,"
-                " where others can read it (hint: put - here and the number on standard input)",
-                param,
-                ctx,
-            )
+            self.fail(self._refusal, param, ctx)
+
+
+NUMBER_HINT = "put - here and the number on standard input"
+VISIT = Id(
+    "admission",
+    "an admission's id is a UUID; a visit number never stands in a command line, where others can"
+    f" read it (hint: {NUMBER_HINT})",
+)
+
+
+def patient_id(hint: str, *, numbered: bool) -> Id:
+    """The id of a patient, whose MRN is refused with a hint."""
+    return Id(
+        "patient",
+        "a patient's id is a UUID; an MRN never stands in a command line, where others can read it"
+        f" (hint: {hint})",
+        numbered=numbered,
+    )
 
 
 def visit_options(command: _Command) -> _Command:
@@ -96,7 +109,7 @@ def visit_options(command: _Command) -> _Command:
             help="Who assigned the visit number; by default every authority that is known.",
         ),
         click.option("--visit-number-stdin", is_flag=True, help="The same as - for ADMISSION."),
-        click.argument("admission", type=Visit(), required=False),
+        click.argument("admission", type=VISIT, required=False),
     ):
         command = decorate(command)
     return command
