@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Identifier
 
 from sinks import tenancy
 from sinks.database import Database, Row, connect, for_tenants
+from sinks.erasing import OnHold
 from sinks.tables import TENANT_TABLES, metadata
 
 DELETE_ROWS = 5_000  # of one transaction: a second at most
@@ -164,7 +165,8 @@ def exported(database: Database, tenant_id: UUID, at: datetime) -> None:
 def deletable(database: Database, tenant_id: UUID, *, force: bool) -> None:
     """Raise where a tenant may not be deleted now.
 
-    :class:`TenantActive` unless it is suspended; :class:`NotExported` unless it was written out
+    :class:`TenantActive` unless it is suspended; :class:`~sinks.erasing.OnHold` while a legal hold
+    stands on one of its people; :class:`NotExported` unless it was written out
     since it was suspended and since its last message, or ``force``; :class:`NotDrained` while
     what is published in order isn't published up to its last row.
     """
@@ -177,6 +179,8 @@ def deletable(database: Database, tenant_id: UUID, *, force: bool) -> None:
             raise TenantActive(
                 f"the tenant is active (hint: wardtrail tenants suspend): {row['name']}"
             )
+        if row["held"]:
+            raise OnHold(f"a legal hold stands on people of the tenant, holds: {row['held']}")
         if not (row["written"] or force):
             raise NotExported(
                 "the tenant was not written out since it was suspended, or messages came after it"
@@ -239,8 +243,8 @@ def delete(
         else:
             raise NotDrained("rows of the tenant still come to be: run it again")
         for table in KEY_TABLES:
-            if table in metadata.tables:  # dead rows hold wrapped keys until then
-                connection.execute(SQL("VACUUM {}").format(Identifier(table)))
+            if table in metadata.tables:  # a plain one leaves the bytes of dead keys in their pages
+                connection.execute(SQL("VACUUM (FULL) {}").format(Identifier(table)))
         _count(connection, tenant_id, counted, finished=True)
     return counted
 
@@ -357,7 +361,8 @@ _DELETABLE = """
 SELECT name, is_active, exported_at IS NOT NULL AND exported_at >= suspended_at
     AND NOT EXISTS (
         SELECT FROM messages WHERE tenant_id = tenants.id AND recorded_at > exported_at
-    ) AS written
+    ) AS written,
+    (SELECT count(*) FROM legal_holds WHERE tenant_id = tenants.id AND released_at IS NULL) AS held
 FROM tenants WHERE id = %s
 """
 _UNPUBLISHED = """

@@ -8,6 +8,7 @@ import pytest
 
 from schemas.sealing import Root
 from sinks import lifecycle, rebuild, relay, tenancy
+from sinks.erasing import OnHold
 from sinks.feeds import Kind, count_refusals, refusals
 from sinks.lifecycle import NotDrained, NotExported, TenantActive
 from sinks.tables import TENANT_TABLES
@@ -130,6 +131,10 @@ def test_a_tenant_is_deletable_when_suspended_written_out_and_published(filled):
         lifecycle.deletable(filled.database, OUR_ID, force=False)
     assert lifecycle.suspend(filled.database, OUR_ID)
     assert not lifecycle.suspend(filled.database, OUR_ID), "it was"
+    filled.run("UPDATE legal_holds SET released_at = NULL, released_by = NULL")
+    with pytest.raises(OnHold, match="holds: 1"):
+        lifecycle.deletable(filled.database, OUR_ID, force=True)
+    filled.run("UPDATE legal_holds SET released_at = now(), released_by = 'counsel'")
     filled.run("UPDATE tenants SET exported_at = NULL")
     with pytest.raises(NotExported):
         lifecycle.deletable(filled.database, OUR_ID, force=False)
