@@ -360,9 +360,12 @@ SET status = 'completed', receipt = %s, completed_at = now(), updated_at = now()
 WHERE id = %s AND status = 'processing' RETURNING *
 """
 _TOKENS = "SELECT count(*) AS tokens FROM patient_tokens WHERE patient_id = ANY (%s)"
+# Of whom was erased before, a version that isn't there: its tombstone tells the two apart.
 _NEWEST = """
-SELECT subject_id, max(version) AS version FROM subject_keys
-WHERE tenant_id = %s AND subject_id = ANY (%s) GROUP BY 1
+SELECT DISTINCT ON (subject_id)
+       subject_id, version + (destroyed_at IS NOT NULL)::int AS version
+FROM subject_keys WHERE tenant_id = %s AND subject_id = ANY (%s)
+ORDER BY subject_id, version DESC
 """
 _STONES = """
 SELECT subject_id, max(version) AS version FROM subject_keys

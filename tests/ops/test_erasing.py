@@ -306,6 +306,25 @@ def test_who_comes_anew_after_an_erasure_is_sealed_by_a_new_key_if_the_tenant_wa
     assert found(ward, name="Rook") == []
 
 
+def test_who_was_erased_is_erased_again_with_whom_was_merged_into_them_since(ward):
+    ward.store.run("UPDATE tenants SET erased_people = 'anew' WHERE id = %s", ward.tenant)
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"))
+    ward.fold()
+    ward.erase(ward.patient("A"))
+    between = f"{datetime.now(UTC):%Y%m%d%H%M%S.%f}"[:-2].encode()
+    ward.send(merge("A", "B"))
+    ward.fold()
+    again = ward.erase(ward.patient("A"), confirmed=2)
+    assert again.status == "completed"
+    assert len(ward.announced(again)) == 2
+    assert len(ward.events(event_type="patient.erased")) == 3
+    assert found(ward, name="Rook") == []
+    ward.send(adt("A08", mrn="A", visit="VA").replace(b"20260302090000", between))
+    late = ward.events(event_type="patient.updated", stream_id=str(ward.patient("A")))[-1]
+    assert late["data"]["trigger"] == "A08"
+    assert late["sealed"] == {}, "said before the last erasure"
+
+
 def ignored(ward):
     """How many messages the ledger counts as ignored."""
     [counted] = ward.store.rows(
