@@ -7,10 +7,12 @@ import sys
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+import migrations
 from ops.erasing import ErasureUnfinished
 from schemas import failpoints, identity, lookups, sealing
 from schemas.sealing import KeyDestroyed
@@ -20,6 +22,7 @@ from sinks.erasing import OnHold, PatientUnknown, RequestUnfit, Unconfirmed
 from sinks.lookups import Sought
 from sinks.rebuild import Rebuilding
 from sinks.subscriptions import TopicReplaced
+from sinks.tables import metadata
 from streams.erasures import ErasuresLost
 from streams.publications import clinical_events
 from tests.ops.erased import FOLDED, Ward, backup, decode
@@ -460,6 +463,31 @@ def test_a_destroyed_key_is_in_no_page_of_its_table(ward):
     there = pages(ward.store, "subject_keys")
     assert not any(wrapped[each] in there for each in whom.values())
     assert wrapped[ward.patient("M0")] in there
+
+
+def test_no_key_or_body_is_in_a_sample_that_the_planner_keeps(ward):
+    ward.send(*(adt(mrn=f"M{n}", visit=f"V{n}") for n in range(12)))
+    secret = [
+        (str(table.name), column.name)
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if column.name in ("wrapped", "body_sealed", "record_sealed")
+    ]
+    assert len(secret) == 4
+    assert ("subject_keys", "subject_id") in sampled(ward), "the planner has its samples"
+    assert sampled(ward).isdisjoint(secret)
+    ward.store.run("ALTER TABLE subject_keys ALTER COLUMN wrapped SET STATISTICS 100")
+    assert not sampled(ward).isdisjoint(secret), "as it was"
+    migration = Path(migrations.__file__).parent / "versions" / "020_no_samples_of_keys.sql"
+    ward.store.run(migration.read_text())
+    assert sampled(ward).isdisjoint(secret)
+
+
+def sampled(ward):
+    """The columns of which the planner keeps values."""
+    ward.store.run("ANALYZE subject_keys, tenant_keys, messages, dead_letters")
+    rows = ward.store.rows("SELECT tablename, attname FROM pg_stats")
+    return {(row["tablename"], row["attname"]) for row in rows}
 
 
 def test_bodies_are_taken_out_by_nobody_but_an_erasure(ward):
