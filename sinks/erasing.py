@@ -135,11 +135,15 @@ def begin(database: Database, tenant_id: UUID, request_id: UUID) -> Request:
         if {each.patient_id for each in found.people} != set(people):
             raise Unconfirmed(
                 "merges have changed who the person is since it was confirmed (hint: wardtrail"
-                f" erase cancel, and request it anew), ids: {len(people)}"
+                f" erase cancel {request_id}, and request it anew), ids: {len(people)}"
             )
+        other = connection.execute(_BEGUN, (people,)).fetchone()
+        if other is not None:  # the keys that it is to destroy would be ours, and neither ends
+            raise RequestUnfit("an erasure of the same person isn't done yet (hint: wardtrail erase"
+                               f" run {other['id']}), waiting: {request_id}")  # fmt: skip
         held = _holds(connection, people)
         if held:
-            _change(connection, _REFUSE, _held(held), request_id)
+            _change(connection, _END, "refused", _held(held), request_id)
         else:
             tokens = connection.execute(_TOKENS, (people,)).fetchone()
             keys = {row["subject_id"]: row["version"] for row in connection.execute(_NEWEST, (
@@ -160,7 +164,7 @@ def cancel(database: Database, tenant_id: UUID, request_id: UUID, said: str) -> 
         found = _locked(connection, request_id)
         if found.status != "pending":
             raise RequestUnfit(f"only what waits is cancelled; the request is {found.status}")
-        return _change(connection, _CANCEL, said, request_id)
+        return _change(connection, _END, "cancelled", said, request_id)
 
 
 def destroyed(database: Database, tenant_id: UUID, request_id: UUID) -> Request:
@@ -336,12 +340,8 @@ _REQUESTS = """
 SELECT * FROM data_deletion_requests WHERE %(id)s::uuid IS NULL OR id = %(id)s
 ORDER BY requested_at DESC, id LIMIT %(most)s
 """
-_REFUSE = """
-UPDATE data_deletion_requests SET status = 'refused', said = %s, updated_at = now()
-WHERE id = %s RETURNING *
-"""
-_CANCEL = """
-UPDATE data_deletion_requests SET status = 'cancelled', said = %s, updated_at = now()
+_END = """
+UPDATE data_deletion_requests SET status = %s, said = %s, updated_at = now()
 WHERE id = %s RETURNING *
 """
 _BEGIN = """
@@ -362,8 +362,7 @@ WHERE id = %s AND status = 'processing' RETURNING *
 _TOKENS = "SELECT count(*) AS tokens FROM patient_tokens WHERE patient_id = ANY (%s)"
 # Of whom was erased before, a version that isn't there: its tombstone tells the two apart.
 _NEWEST = """
-SELECT DISTINCT ON (subject_id)
-       subject_id, version + (destroyed_at IS NOT NULL)::int AS version
+SELECT DISTINCT ON (subject_id) subject_id, version + (destroyed_at IS NOT NULL)::int AS version
 FROM subject_keys WHERE tenant_id = %s AND subject_id = ANY (%s)
 ORDER BY subject_id, version DESC
 """

@@ -223,12 +223,24 @@ def test_a_merge_after_the_confirmation_holds_the_erasure_up(ward):
     ward.send(adt(mrn="A"), adt(mrn="B", visit="VB"))
     request = ward.request(ward.patient("A"))
     ward.send(merge("A", "B"))
-    with pytest.raises(Unconfirmed, match="since it was confirmed"):
+    with pytest.raises(Unconfirmed, match=f"since it was confirmed.*erase cancel {request.id}"):
         ward.run(request)
     assert erasing.cancel(ward.store.database, ward.tenant, request.id, "x").status == "cancelled"
     with pytest.raises(RequestUnfit, match="cancelled"):
         ward.run(request)
     assert ward.announced(request) == []
+
+
+def test_an_erasure_that_was_taken_up_is_carried_out_before_another_of_the_same_id(ward):
+    ward.send(adt(mrn="A"), adt(mrn="B", visit="VB"))
+    first = ward.request(ward.patient("A"))
+    erasing.begin(ward.store.database, ward.tenant, first.id)
+    ward.send(merge("B", "A"))
+    second = ward.request(ward.patient("B"), confirmed=2)
+    with pytest.raises(RequestUnfit, match=f"erase run {first.id}"):
+        ward.run(second)
+    assert ward.run(first).status == "completed"
+    assert ward.run(second).status == "completed"
 
 
 def test_a_person_has_one_open_request_and_one_who_is_unknown_none(ward):
