@@ -24,6 +24,7 @@ from sinks.rebuild import Rebuilding
 from sinks.subscriptions import TopicReplaced
 from sinks.tables import metadata
 from streams.erasures import ErasuresLost
+from streams.ledger.mapping import message
 from streams.publications import clinical_events
 from tests.ops.erased import FOLDED, Ward, backup, decode
 from tests.sinks.provisioned import made, store
@@ -274,6 +275,27 @@ def test_what_is_told_late_is_kept_without_texts_tokens_and_body(ward):
     assert ("ignored", False) in bodies
     assert ("ignored", True) not in bodies
     assert ward.events(event_type="admission.updated")[-1]["data"]["place"], "codes and places stay"
+
+
+def test_a_fault_in_reading_one_message_stops_neither_the_ledger_nor_an_erasure(ward, monkeypatch):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"))
+    ward.fold()
+    ward.erase(ward.patient("A"))
+
+    def raises(body, **_):
+        if b"VC" in body:
+            raise RecursionError
+        return message.parse(body, **_)
+
+    monkeypatch.setattr("streams.ledger.mapping.hl7v2.parse", raises)
+    monkeypatch.setattr("streams.ledger.mapping.mentions.parse", raises)
+    ward.send(adt(mrn="C", visit="VC"), adt("A08", mrn="B", visit="VB", minute=7))
+    assert [row["outcome"] for row in ward.messages(topic="emr.hl7v2.v1")][-2:] == [
+        "dead", "applied",
+    ]  # fmt: skip
+    ward.fold()
+    receipt = ward.erase(ward.patient("B")).receipt
+    assert receipt["unreadable_bodies"] >= 1
 
 
 def test_a_key_that_a_process_still_holds_keeps_nothing_of_whom_was_erased(ward):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from schemas.feeds import Feed
 from schemas.identity import Identifier
@@ -17,18 +18,24 @@ _HEADER = re.compile(rb"[\r\n\x0b](?=MSH[^A-Za-z0-9\s])")
 def mentioned(body: bytes, feed: Feed) -> list[Identifier]:
     """Every identifier of a person in the message, of whatever trigger, torn as it may be.
 
-    None of one that can't be read at all: whose it is can't be told.
+    None of one that can't be read at all: whose it is can't be told. So of one at which we fail,
+    beyond where we do: it is a dead letter by that already, and stops nobody here.
     """
     found: dict[Identifier, None] = {}
-    for message in _messages(body, feed):
-        for name, numbers in FIELDS.items():
-            for segment in message.segments(name):
-                for number in numbers:
-                    try:
-                        found.update(dict.fromkeys(claim.persons(message, segment, number, feed)))
-                    except Unmappable:  # a field that is too long, or repeats too often
-                        continue
+    with suppress(Exception):
+        for message in _messages(body, feed):
+            for each in _persons(message, feed):
+                found.setdefault(each)
     return list(found)
+
+
+def _persons(message: Message, feed: Feed) -> Iterator[Identifier]:
+    for name, numbers in FIELDS.items():
+        for segment in message.segments(name):
+            for number in numbers:
+                # A field that is too long, or repeats too often
+                with suppress(Unmappable):
+                    yield from claim.persons(message, segment, number, feed)
 
 
 def _messages(body: bytes, feed: Feed) -> Iterator[Message]:
