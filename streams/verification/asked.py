@@ -10,6 +10,8 @@ from streams.verification.people import People
 from streams.verification.timing import OCCURRENCES_MAX, Instance, instances
 
 TASKS = UUID("0d2f6a52-5d0a-5c61-9b0e-2b8a6f1c4e33")  # namespace of these tasks' ids; never changes
+VERSION = 8  # of the UUIDs that we make; whoever could take one would have the order's task
+_VERSION_BIT = 76  # where a UUID's version stands (RFC 9562)
 _Named = TypeVar("_Named", Task, Evidence)
 Same = Mapping[tuple[str, str | None, str], str]
 """By tenant, patient and a filler's id of an order: the id it stands under."""
@@ -38,7 +40,18 @@ def tasks(facts: Facts) -> Iterator[Asked]:
 
 def is_asked(task_id: str, order_id: str, rule_id: str) -> bool:
     """Whether a task is one of an order's under a rule, whichever of its times."""
-    return any(_id(order_id, rule_id, number) == task_id for number in range(OCCURRENCES_MAX))
+    return any(id_of(order_id, rule_id, number) == task_id for number in range(OCCURRENCES_MAX))
+
+
+def id_of(order_id: str, rule_id: str, number: int) -> str:
+    """The id of an order's task: of a UUID version in which no command creates one."""
+    named = uuid5(TASKS, f"{order_id}/{rule_id}/{number}").int
+    return str(UUID(int=named & ~(0xF << _VERSION_BIT) | VERSION << _VERSION_BIT))
+
+
+def reserved(task_id: str) -> bool:
+    """Whether an id may be that of a task that an order makes, by now or later."""
+    return UUID(task_id).version == VERSION
 
 
 def named(facts: Facts, people: People) -> Facts:
@@ -79,10 +92,6 @@ def fillers(orders: Iterable[Order], people: People) -> Same:
     return {key: min(ids) for key, ids in found.items() if len(ids) == 1}
 
 
-def _id(order_id: str, rule_id: str, number: int) -> str:
-    return str(uuid5(TASKS, f"{order_id}/{rule_id}/{number}"))
-
-
 def _asked(order: Order, rule: Rule, *, stands: bool) -> Iterator[Asked]:
     """The task of each instance that any timing of the order ever had."""
     listed = instances(order.timing, order.ordered_at)
@@ -91,7 +100,7 @@ def _asked(order: Order, rule: Rule, *, stands: bool) -> Iterator[Asked]:
         of = listed[number] if number < len(listed) else last
         here = stands and number < len(listed)
         task = Task(
-            task_id=_id(order.order_id, rule.rule_id, number),
+            task_id=id_of(order.order_id, rule.rule_id, number),
             tenant_id=order.tenant_id,
             version=order.version,
             recorded_at=order.recorded_at,

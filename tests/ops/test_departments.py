@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import web
@@ -20,7 +20,7 @@ from sinks import queries
 from sinks.commands import Waiting
 from sinks.reading import ALL, Readers
 from streams.ledger.commands import verifications
-from streams.verification.asked import TASKS
+from streams.verification.asked import id_of
 from tests.ops.commanding import Answered, asked
 from tests.streams.ledger.commands.conftest import ISSUED, TENANT, armed, line, store
 from tests.streams.ledger.commands.working import data_of, named
@@ -231,7 +231,7 @@ def test_what_was_asked_elsewhere_under_an_id_is_not_told_to_who_asks_the_same_a
 
 def test_v11_a_task_that_an_order_makes_is_decided_on_by_who_has_all_departments(port) -> None:
     order, rule = uuid4(), uuid4()
-    task_id = str(uuid5(TASKS, f"{order}/{rule}/3"))
+    task_id = id_of(str(order), str(rule), 3)
     made = {"task_id": task_id, "order_id": str(order), "rule_id": str(rule)}
     stream = UUID(verifications.stream_of(task_id))
 
@@ -253,6 +253,19 @@ def test_v11_a_task_that_an_order_makes_is_decided_on_by_who_has_all_departments
     assert decide(order_id=str(rule), rule_id=str(order)).status == 422
     told = port.line.store.rows("SELECT data FROM events WHERE stream_id = %s", stream)
     assert [each["data"]["order_id"] for each in told] == [str(order)] * 2
+
+
+def test_v11_nobody_decides_on_a_task_of_an_order_by_creating_one_under_its_id(port) -> None:
+    made = id_of(str(uuid4()), str(uuid4()), 0)
+    said = port.post(
+        "task.create", UUID(made), "ward", **CREATE, department_id=str(WARD)
+    )  # fmt: skip
+    assert (said.status, said.json["rule"]) == (422, "id_reserved")
+    said = port.post(
+        "verification.decide", UUID(verifications.stream_of(made)), "ward",
+        task_id=made, patient_id=str(PATIENT), outcome="verified",
+    )  # fmt: skip
+    assert said.json["outcome"] == "rejected"
 
 
 @pytest.mark.parametrize(

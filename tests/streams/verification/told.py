@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid5
 
 from schemas.clock import micros
 from sinks.transaction import Recorded
-from streams.verification.asked import TASKS
+from streams.verification.asked import id_of
 from streams.verification.judging import Judge
 from streams.verification.projection import PROJECTION
 from tests.sinks.provisioned import FEED, OURS, apply, event
@@ -113,7 +112,7 @@ def joined(visit, into, patient, said="11:00"):
 
 def asked_of(order="o", rule="r", number=0):
     """The id of a task that an order makes."""
-    return str(uuid5(TASKS, f"{uid(order)}/{uid(rule)}/{number}"))
+    return id_of(uid(order), uid(rule), number)
 
 
 def decided(outcome, clock, *, task="t", version=1, order=None, rule="r"):

@@ -1,12 +1,10 @@
 """Decisions on tasks: in which stream, with what clocks, and what is refused."""
 
-from uuid import uuid5
-
 import pytest
 
 from streams.ledger.commands.aggregate import Asked, Rejection, Told
 from streams.ledger.commands.verifications import AGGREGATE, stream_of
-from streams.verification.asked import TASKS
+from streams.verification.asked import id_of
 from streams.verification.timing import OCCURRENCES_MAX
 from tests.streams.ledger.commands.working import named
 
@@ -69,7 +67,7 @@ def test_decisions_stand_in_the_stream_that_follows_from_the_task():
 
 def of_order(number, **given):
     order, rule = named("order"), named("rule")
-    task = str(uuid5(TASKS, f"{order}/{rule}/{number}"))
+    task = id_of(order, rule, number)
     data = {"task_id": task, "order_id": order, "rule_id": rule, **given}
     return asked(stream=stream_of(data["task_id"]), **data)
 
