@@ -208,8 +208,8 @@ def _clocked(
             on: date = (begins + timedelta(days=number * daily.every_days)).date()
         except OverflowError:
             return
-        for each in at:
-            moment = datetime.combine(on, each, zone).astimezone(UTC)
+        # Where clocks go forward, a time that never was is later than the next one.
+        for moment in sorted(datetime.combine(on, each, zone).astimezone(UTC) for each in at):
             if moment >= start.at:
                 yield {"due_at": _micros(moment), "starts_at": None, "ends_at": None}
 
@@ -220,7 +220,9 @@ def _local(start: Moment, zone: ZoneInfo) -> datetime:
 
 def _later(begins: datetime, days: int, zone: ZoneInfo) -> datetime:
     """The same time of day so many days later, where the clocks may have changed."""
-    return (begins + timedelta(days=days)).replace(tzinfo=zone).astimezone(UTC)
+    # A sum is the first of a time that comes twice: what begins at the second one stays there.
+    later = begins + timedelta(days=days) if days else begins
+    return later.replace(tzinfo=zone).astimezone(UTC)
 
 
 def _micros(at: datetime) -> int:

@@ -95,6 +95,21 @@ def test_t22_days_are_the_wards_own_though_clocks_change():
     assert second["due_at"] - first["due_at"] == 23 * 1800 * 1_000_000
 
 
+def test_t22_what_begins_at_a_time_that_comes_twice_begins_when_it_says():
+    """On 25 October 2026 it is half past two twice: the second time is in winter time."""
+    start = "202610250230+0100"
+    [first, second] = due("QD", start, count=2)
+    assert first["starts_at"] == first["due_at"] == times.moment(start, BERLIN).micros
+    assert told([second]) == ["26 02:30"]
+    ends = Lasting(seconds=1800).end(times.moment(start, BERLIN), BERLIN)
+    assert (ends.at - times.moment(start, BERLIN).at).total_seconds() == 1800
+
+
+def test_t22_times_are_due_in_their_order_where_one_never_was():
+    """On 29 March 2026 it is never half past two: that is half past three."""
+    assert told(due("BID", "20260329", count=2, at="0230,0300")) == ["29 03:00", "29 03:30"]
+
+
 def test_without_an_end_or_a_count_the_first_day_is_due():
     assert told(due("TID")) == ["01 00:00", "01 08:00", "01 16:00"]
     assert told(due("BID", "202603012300", at="0600,1800")) == ["02 06:00", "02 18:00"]
