@@ -138,20 +138,27 @@ def change_root(
     """Wrap every tenant's keys by another root key; how many were wrapped by the old one.
 
     Again after it was broken off, it does what is left. What is open stays the same. Meanwhile
-    nobody makes a tenant's key; afterwards nobody does by the old root key.
+    nobody makes a tenant's key; afterwards nobody does by the old root key. Raises
+    ``EnvelopeInvalid`` for the first key that neither opens, when all others are changed.
     """
-    changed = 0
+    changed, unopened = 0, None
     with connect(migrate_url, name="keys") as migrating, roots.alone(migrating):
         with database.connection() as connection, connection.transaction():
             wrapped = tenancy.wrapped_keys(connection, tenancy.tenants(connection))
         for done, each in enumerate(wrapped, start=1):
-            becomes = _under(each, old, new)
+            becomes = None
+            try:
+                becomes = _under(each, old, new)
+            except EnvelopeInvalid as invalid:  # one that was damaged must not keep the old one
+                unopened = unopened or invalid
             if becomes is not None:
                 asked = (each.tenant_id, each.purpose, each.version, each.wrapped, becomes)
                 migrating.execute(_REWRAP, asked)
                 hit("keys: rewrapped")
                 changed += 1
             progress(done, len(wrapped))
+    if unopened is not None:
+        raise unopened
     return changed
 
 

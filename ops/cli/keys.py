@@ -14,7 +14,7 @@ from rich.table import Table
 from ops import access
 from ops.cli import shown, visits
 from ops.settings import Settings
-from schemas.sealing import SEALS_MAX, KeyService, KeyServiceAway
+from schemas.sealing import SEALS_MAX, EnvelopeInvalid, KeyService, KeyServiceAway
 from sinks import queries, rotation
 from sinks.database import Database
 from sinks.queries import Snapshot, Tenant
@@ -98,7 +98,11 @@ def rewrap(old: str, new: str | None, as_json: bool) -> None:
     after = access.root(settings) if new is None else _service(settings, new)
     url = access.role_url(settings, "wt_migrate")
     with _database(settings) as database, _bar("tenants' keys") as progress:
-        changed = rotation.change_root(database, url, before, after, progress)
+        try:
+            changed = rotation.change_root(database, url, before, after, progress)
+        except EnvelopeInvalid:  # of one tenant: the letters are everybody's
+            rotation.reseal_letters(database, before, after)
+            raise
         letters = rotation.reseal_letters(database, before, after)
     if as_json:
         shown.json({"tenant_keys": changed, "dead_letters": letters})

@@ -89,6 +89,17 @@ def test_one_key_that_was_damaged_keeps_no_new_tenant_away(tenants):
     assert "t12" in names(tenants)
 
 
+def test_one_key_that_was_damaged_keeps_nobody_elses_under_the_old_root_key(tenants):
+    tenants.run("UPDATE tenant_keys SET wrapped = 'x' WHERE tenant_id = %s", NORTH)
+    for _ in range(2):
+        with pytest.raises(EnvelopeInvalid, match=str(NORTH)):
+            change(tenants)
+    with tenants.database.connection() as connection, connection.transaction():
+        [south] = set(tenancy.tenants(connection)) - {NORTH}
+        wrapped = tenancy.wrapped_keys(connection, [south])
+    assert set(tenancy.unwrap(wrapped, NEW)) == {south}
+
+
 def test_the_change_waits_for_who_is_making_a_key_by_refusing(tenants):
     with tenants.database.connection() as connection, connection.transaction():
         roots.share(connection)
