@@ -1,12 +1,13 @@
 """Writes down who opens a patient's data by a command, what and why, before it is opened."""
 
-import getpass
+import errno
 import os
 from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
 
+from ops import account
 from ops.settings import Settings
 
 FILE = "opened.log"  # in the home's logs/
@@ -20,7 +21,7 @@ def note(settings: Settings, *, what: str, tenant_id: UUID, why: str | None) -> 
     """
     line = orjson.dumps(
         {
-            "at": datetime.now(UTC), "by": getpass.getuser(), "what": what,
+            "at": datetime.now(UTC), "by": account.name(), "what": what,
             "tenant_id": tenant_id, "why": None if why is None else why[:WHY_MAX],
         },
         option=orjson.OPT_APPEND_NEWLINE,
@@ -30,6 +31,7 @@ def note(settings: Settings, *, what: str, tenant_id: UUID, why: str | None) -> 
     # One write, at the end, whoever writes beside: no line is torn.
     handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(handle, line)
+        if os.write(handle, line) < len(line):  # the disk is full in the midst of it
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
     finally:
         os.close(handle)

@@ -1,6 +1,5 @@
 """Commands that erase a person, or hold it up: asked for, carried out, and what is left."""
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from uuid import UUID
 import click
 from rich.table import Table
 
-from ops import access
+from ops import access, account
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.erasing import WAIT_SECONDS, Eraser
@@ -72,7 +71,7 @@ def request(
     tenant = visits.named(settings, called)
     asked = Asked(
         tenant_id=tenant.tenant_id, patient_id=_patient(settings, tenant, patient),
-        confirmed=confirm, verification_method=method, requested_by=getpass.getuser(),
+        confirmed=confirm, verification_method=method, requested_by=account.name(),
         purpose=reason,
     )  # fmt: skip
     with _database(settings) as database:
@@ -187,7 +186,7 @@ def hold(patient: UUID | str, called: str, reason: str) -> None:
     whom = _patient(settings, tenant, patient)
     with _database(settings) as database:
         placed = erasing.hold(
-            database, tenant.tenant_id, whom, reason=reason, placed_by=getpass.getuser()
+            database, tenant.tenant_id, whom, reason=reason, placed_by=account.name()
         )
     click.echo(f"on hold: {placed.patient_id}")
 
@@ -202,7 +201,7 @@ def release(patient: UUID | str, called: str) -> None:
     whom = _patient(settings, tenant, patient)
     with _database(settings) as database:
         released = erasing.release(
-            database, tenant.tenant_id, whom, released_by=getpass.getuser()
+            database, tenant.tenant_id, whom, released_by=account.name()
         )  # fmt: skip
     click.echo(f"released: {released}")
 

@@ -1,6 +1,5 @@
 """Commands over dead letters: records that couldn't be processed, and what waits behind them."""
 
-import getpass
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from uuid import UUID
 import click
 from rich.table import Table
 
-from ops import access
+from ops import access, account
 from ops.cli import shown
 from ops.cli.errors import Failed
 from ops.settings import Settings
@@ -174,9 +173,7 @@ def _ask(
         click.confirm(f"{action} them?", abort=True, err=True)
     database = Database.open(url, name="dead-letters", size=1)
     try:
-        asked = requests.ask(
-            database, heads, action, requested_by=getpass.getuser(), purpose=reason
-        )
+        asked = requests.ask(database, heads, action, requested_by=account.name(), purpose=reason)
     finally:
         database.close()
     click.echo(f"asked for: {asked}, asked for before: {len(heads) - asked}")

@@ -1,6 +1,5 @@
 """Commands over tenants: who they are, whether they go on, and their end."""
 
-import getpass
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from uuid import UUID, uuid4
 import click
 from rich.table import Table
 
-from ops import access, feed_copy, openings, tenant_export, tenant_fields
+from ops import access, account, feed_copy, openings, tenant_export, tenant_fields
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.opening import nobodys
@@ -170,7 +169,7 @@ def export(called: str, file: Path, opened: bool, reason: str | None) -> None:
         )  # fmt: skip
     beside = tenant_export.manifest(
         file, written, tenant_id=str(tenant.tenant_id), tenant=tenant.name, opened=opened,
-        reason=reason or None, by=getpass.getuser(),
+        reason=reason or None, by=account.name(),
     )  # fmt: skip
     with _database(settings) as database:
         lifecycle.exported(database, tenant.tenant_id, written.as_of)

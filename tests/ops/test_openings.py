@@ -1,6 +1,9 @@
 """Who opens a patient's data by a command stands in a file before anything is opened."""
 
 import json
+import os
+import pwd
+import resource
 import stat
 import threading
 from uuid import UUID
@@ -61,6 +64,31 @@ def test_lines_of_many_at_once_are_whole(settings):
     for thread in threads:
         thread.join()
     assert len(lines(settings)) == 200
+
+
+def test_a_line_that_is_not_written_whole_raises(settings):
+    openings.note(settings, what="find", tenant_id=TENANT, why=None)
+    whole = file(settings).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole + 10, hard))
+    try:
+        with pytest.raises(OSError, match=openings.FILE):
+            openings.note(settings, what="find", tenant_id=TENANT, why=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file(settings).stat().st_size == whole + 10, "as where a disk is full"
+
+
+def test_who_opens_is_the_account_and_not_what_the_environment_says(settings, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "somebody-else")
+    openings.note(settings, what="find", tenant_id=TENANT, why=None)
+    assert lines(settings)[0]["by"] == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_an_account_without_a_name_is_told_by_its_number(settings, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    openings.note(settings, what="find", tenant_id=TENANT, why=None)
+    assert lines(settings)[0]["by"] == "uid 4000000001"
 
 
 def test_where_it_can_not_be_written_it_raises(settings):
