@@ -212,7 +212,7 @@ A start that says no more than the day begins with it, and ends with it where no
 end that says no more than the day is the end of that day. Where no end is said, a duration after
 the start is it (component 3 of ORC-7, OBR-27, RXE-1: `D3`, `H12`, `W1`; TQ1-6: a number and s, min,
 h, d or wk). An end that isn't after the start is none. Of an order that is timed in several parts
-(TQ1 or ORC-7 repeat) the first is taken, and `simple` is false.
+(TQ1, TQ1-3 or ORC-7 repeat) the first is taken, and `simple` is false.
 
 ## How often
 

@@ -206,6 +206,7 @@ def _timing(reading: Reading, request: Request) -> tuple[Timing, bool]:
     simple = len(request.timings) < 2
     if request.timings:
         first = request.timings[0]
+        simple = simple and len(first.repetitions(_TQ1["interval"])) < 2  # QAM~QPM: both are meant
         found = replace(
             Timing(**{name: first.component(at) for name, at in _TQ1.items()}),
             lasts_unit=first.component(6, 2).split(marks.subcomponent, 1)[0],

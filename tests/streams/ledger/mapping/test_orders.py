@@ -241,6 +241,8 @@ def test_a_pattern_without_a_start_or_of_several_parts_lists_no_times():
 def test_an_order_that_is_timed_in_several_parts_says_so():
     assert one(orc(), tq1(), obr()).data["simple"]
     assert not one(orc(), tq1(), tq1(), obr()).data["simple"]
+    twice = one(orc(), tq1(_3="QAM~QPM", _7="20260301"), obr()).data
+    assert (twice["simple"], twice["due"]) == (False, [])
     assert not one(orc(_7="1^Q6H~1^Q8H"), obr()).data["simple"]
 
 
