@@ -184,9 +184,8 @@ def complete(
 
 def alive(connection: Connection[Row], found: Request) -> list[UUID]:
     """Those of the person's ids whose key this request hasn't destroyed yet."""
-    rows = connection.execute(
-        _STONES, (found.tenant_id, [each.patient_id for each in found.people])
-    ).fetchall()
+    people = [each.patient_id for each in found.people]
+    rows = connection.execute(_STONES, (found.tenant_id, people)).fetchall()
     stones = {UUID(row["subject_id"]): row["version"] for row in rows}
     return [
         each.patient_id for each in found.people
@@ -195,11 +194,13 @@ def alive(connection: Connection[Row], found: Request) -> list[UUID]:
 
 
 def requests(
-    connection: Connection[Row], tenant_id: UUID, *, request_id: UUID | None = None
-) -> list[Request]:
-    """A tenant's requests, the newest first, or one of them."""
+    connection: Connection[Row], tenant_id: UUID, *,
+    request_id: UUID | None = None, unfinished: bool = False,
+) -> list[Request]:  # fmt: skip
+    """A tenant's requests, the newest first: all, one, or those that wait or were begun."""
     for_tenants(connection, [tenant_id])
-    rows = connection.execute(_REQUESTS, {"id": request_id, "most": OPEN_MAX}).fetchall()
+    asked = {"id": request_id, "unfinished": unfinished, "most": OPEN_MAX}
+    rows = connection.execute(_REQUESTS, asked).fetchall()
     if request_id is not None and not rows:
         raise RequestUnfit(f"the tenant has no such request: {request_id}")
     return [_request(row) for row in rows]
@@ -292,8 +293,7 @@ def _change(connection: Connection[Row], statement: LiteralString, *values: obje
 
 
 def _holds(connection: Connection[Row], people: Collection[UUID]) -> list[Hold]:
-    found = connection.execute(_HOLDS, {"people": list(people)}).fetchall()
-    return [_hold(row) for row in found]
+    return [_hold(row) for row in connection.execute(_HOLDS, {"people": list(people)}).fetchall()]
 
 
 def _held(held: Collection[Hold]) -> str:
@@ -337,7 +337,8 @@ RETURNING *
 """
 _LOCKED = "SELECT * FROM data_deletion_requests WHERE id = %s FOR UPDATE"
 _REQUESTS = """
-SELECT * FROM data_deletion_requests WHERE %(id)s::uuid IS NULL OR id = %(id)s
+SELECT * FROM data_deletion_requests WHERE (%(id)s::uuid IS NULL OR id = %(id)s)
+  AND (NOT %(unfinished)s OR status IN ('pending', 'processing'))
 ORDER BY requested_at DESC, id LIMIT %(most)s
 """
 _END = """
@@ -380,8 +381,7 @@ SELECT DISTINCT patient_id FROM patient_identifiers
 WHERE value_hmac = %(value)s AND authority = coalesce(%(authority)s, authority)
 """
 _BEGUN = """
-SELECT request.id FROM data_deletion_requests AS request
-CROSS JOIN jsonb_array_elements(people) AS person
+SELECT request.id FROM data_deletion_requests AS request, jsonb_array_elements(people) AS person
 WHERE status = 'processing' AND (person ->> 'patient_id')::uuid = ANY (%s) LIMIT 1
 """
 _HOLD = """

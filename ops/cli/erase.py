@@ -230,8 +230,9 @@ def holds(called: str, as_json: bool) -> None:
 
 def _open(database: Database, tenant_id: UUID) -> list[UUID]:
     """The requests that wait or were begun, oldest first."""
-    found = _requests(database, tenant_id, None)
-    return [each.id for each in reversed(found) if each.status in ("pending", "processing")]
+    with database.connection() as connection, connection.transaction():
+        found = erasing.requests(connection, tenant_id, unfinished=True)
+    return [each.id for each in reversed(found)]
 
 
 def _requests(database: Database, tenant_id: UUID, request_id: UUID | None) -> list[Request]:

@@ -1,5 +1,6 @@
 """Erasing from the command line: who is meant, what refuses, what is kept of it."""
 
+import importlib
 import uuid
 
 import pytest
@@ -8,6 +9,7 @@ from ops import access
 from ops.deploy import DEMO_TENANT
 from schemas import identity
 from schemas.identity import Identifier
+from sinks import erasing
 from sinks.database import Database
 from tests.ops.cli.conftest import SECRETS
 
@@ -52,6 +54,26 @@ def test_a_person_is_asked_for_by_id_or_by_number_on_standard_input(desk, patien
     assert gone.stdout == f"cancelled: {made['id']}\n"
     assert "cancelled" in asked(desk, "status").stdout
     assert "a mistake" in asked(desk, "status", made["id"]).stdout
+
+
+def test_a_request_that_waits_is_carried_out_however_many_were_ended_since(
+    desk, patient, monkeypatch
+):
+    waiting = asked(desk, "request", str(patient), *WHY, "--confirm", "1").stdout.strip()
+    other = uuid.uuid4()
+    desk.insert(
+        "patient_identifiers", tenant_id=DEMO_TENANT, authority="NORTH",
+        value_hmac=uuid.uuid4(), type="MR", patient_id=other,
+    )  # fmt: skip
+    ended = asked(desk, "request", str(other), *WHY, "--confirm", "1").stdout.strip()
+    asked(desk, "cancel", ended, "--reason", "a mistake")
+    monkeypatch.setattr(erasing, "OPEN_MAX", 1)
+    commands = importlib.import_module("ops.cli.erase")  # whose name is also the group's
+    worker = Database.open(access.role_url(desk.settings(), "wt_worker"), name="t", size=1)
+    try:
+        assert [str(each) for each in commands._open(worker, DEMO_TENANT)] == [waiting]
+    finally:
+        worker.close()
 
 
 def test_a_number_that_nobody_has_is_told_and_not_repeated(desk, patient):
