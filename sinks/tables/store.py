@@ -237,6 +237,13 @@ messages = Table(
     PrimaryKeyConstraint("tenant_id", "feed_id", "message_id"),
     CheckConstraint("outcome IN ('applied', 'ignored', 'dead')", name="outcome"),
     Index("idx_messages_recorded", "tenant_id", "recorded_at"),
+    Index(
+        "idx_messages_silent",
+        "tenant_id",
+        "feed_id",
+        "message_id",
+        postgresql_where=text("events = 0"),
+    ),
 )
 
 patient_identifiers = Table(
