@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,6 +23,7 @@ from ops.settings import Settings
 from schemas import identity, sealing
 from schemas.identity import Identifier
 from schemas.place import Place
+from schemas.registry import Registry
 from sinks import tenancy
 from sinks.database import Database
 from sinks.roles import provision
@@ -72,6 +74,12 @@ def bare(tmp_path: Path) -> Desk:
     return Desk({**cleared, **addresses, **home})  # type: ignore[arg-type]  # None unsets
 
 
+@cache
+def registered(url: str) -> None:
+    """Our schemas are known to the registry; it is asked once."""
+    Registry(url).register_all()
+
+
 @pytest.fixture
 def desk(tmp_path: Path, database: Any, stack: Any) -> Desk:
     """The database is migrated and has the tenant demo with one visit."""
@@ -89,6 +97,7 @@ def desk(tmp_path: Path, database: Any, stack: Any) -> Desk:
         connection.execute(f"ALTER DATABASE {database.name} OWNER TO wt_owner")
     migrations.upgrade(access.role_url(settings, "wt_migrate"))
     make_erasures(stack.bootstrap_servers)
+    registered(stack.registry_url)  # other tests' erasures stand in the log, to be read
     worker = Database.open(access.role_url(settings, "wt_worker"), name="test", size=1)
     try:
         tenancy.create_tenant(

@@ -16,7 +16,6 @@ import pytest
 
 from ops import deploy
 from ops.stack import ports
-from schemas.registry import Registry
 from schemas.sealing import EnvelopeInvalid, Root
 from tests import canaries
 from tests.ops.vault.test_vault import TOKEN, serving
@@ -95,7 +94,6 @@ def status(desk, path):
 @pytest.fixture
 def vaulted(desk, stack):
     """The desk's tenant has its keys in a Vault that is away again; where that was."""
-    Registry(stack.registry_url).register_all()
     mllp, http, vault = ports.choose([]), ports.choose([]), free()
     root = desk.settings().root_key
     desk.environ.update(
