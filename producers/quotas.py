@@ -5,7 +5,7 @@ and TCP tells the sender. Only a connection too many is closed, before anything 
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -47,14 +47,32 @@ class Quotas:
         self._connections: Counter[UUID] = Counter()
         self._in_flight: Counter[UUID] = Counter()
 
+        self._shares: Mapping[UUID, int] = {}
+        self._held: set[UUID] = set()
+        self.sent: Counter[UUID] = Counter()  # messages by tenant, since the start
+
+    def share(self, rates: Mapping[UUID, int]) -> Collection[UUID]:
+        """Slow these tenants to so many messages a second from now on, and no others.
+
+        Returns who had to wait for that since it was last set. The one method that another
+        thread may call.
+        """
+        held, self._held, self._shares = self._held, set(), rates
+        return held
+
     def charge(self, feed: Feed, now: float) -> None:
         """A message of this feed was taken."""
+        self.sent[feed.tenant_id] += 1
         for bucket in self._of(feed, now):
             bucket.take(now)
 
     def wait(self, feed: Feed, now: float) -> float:
         """Seconds during which the feed's connections shouldn't be read."""
-        return max((bucket.owed(now) for bucket in self._of(feed, now)), default=0.0)
+        buckets, share = self._of(feed, now), self._shares.get(feed.tenant_id)
+        whole = self._buckets.get(feed.tenant_id)
+        if share is not None and whole and whole.rate == share and whole.owed(now) > 0:
+            self._held.add(feed.tenant_id)
+        return max((bucket.owed(now) for bucket in buckets), default=0.0)
 
     def crowded(self, feed: Feed) -> bool:
         """Whether as many bytes of the feed are in flight as may be."""
@@ -84,9 +102,14 @@ class Quotas:
     def _of(self, feed: Feed, now: float) -> list[Bucket]:
         rates = (
             (feed.feed_id, feed.messages_per_second),
-            (feed.tenant_id, feed.tenant_messages_per_second),
+            (feed.tenant_id, self._of_tenant(feed)),
         )
         return [self._bucket(each, rate, now) for each, rate in rates if rate is not None]
+
+    def _of_tenant(self, feed: Feed) -> int | None:
+        """The tenant's own quota or its share, whichever is less."""
+        quota, share = feed.tenant_messages_per_second, self._shares.get(feed.tenant_id)
+        return min(quota, share) if quota and share else quota or share
 
     def _bucket(self, key: UUID, rate: int, now: float) -> Bucket:
         bucket = self._buckets.get(key)

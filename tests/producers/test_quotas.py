@@ -81,6 +81,60 @@ def test_a_feed_over_its_rate_is_read_later_and_loses_nothing(serving, message, 
     run(test)
 
 
+def test_a_share_slows_its_tenant_alone_and_tells_who_had_to_wait(feed):
+    flood, calm = feed, replace(feed, feed_id=UUID(int=9), tenant_id=UUID(int=8))
+    held = Quotas()
+    assert held.share({flood.tenant_id: 2}) == set()
+    for _ in range(5):
+        held.charge(flood, 5.0)
+        held.charge(calm, 5.0)
+    assert held.wait(calm, 5.0) == 0
+    assert held.wait(flood, 5.0) == pytest.approx(1.5)
+    assert held.sent == {flood.tenant_id: 5, calm.tenant_id: 5}
+    assert held.share({}) == {flood.tenant_id}
+    assert held.wait(flood, 5.0) == 0
+
+
+@pytest.mark.parametrize(("quota", "share", "wait"), [(2, 20, 1.0), (20, 2, 1.0)])
+def test_of_quota_and_share_the_lower_holds_and_who_waits_by_a_quota_asks_for_no_more(
+    feed, quota, share, wait
+):
+    bound, held = replace(feed, tenant_messages_per_second=quota), Quotas()
+    held.share({feed.tenant_id: share})
+    for _ in range(4):
+        held.charge(bound, 5.0)
+    assert held.wait(bound, 5.0) == pytest.approx(wait)
+    assert held.share({}) == ({feed.tenant_id} if share < quota else set())
+
+
+def test_a_flood_is_slowed_to_its_share_beside_a_calm_feed_that_is_not(serving, message, feed):
+    async def test():
+        flooding = replace(feed, feed_id=UUID(int=1), senders=frozenset({"FLOOD"}))
+        calm = replace(
+            feed, feed_id=UUID(int=2), tenant_id=UUID(int=3), senders=frozenset({"CALM"})
+        )
+        async with serving() as intake:
+            intake.feeds.several = (flooding, calm)
+            flood, quiet = await intake.connect(), await intake.connect()
+            await flood.say(encode(message(0, sender="FLOOD")))
+            assert (await flood.hear())[:2] == ("AA", "0")
+            intake.server.quotas.share({flooding.tenant_id: 50})
+            for n in range(1, 121):
+                await flood.say(encode(message(n, sender="FLOOD")))
+            await intake.until(lambda: any(each._paused for each in intake.server.connections))
+            for n in range(20):
+                await quiet.say(encode(message(n, sender="CALM")))
+                assert (await quiet.hear())[:2] == ("AA", str(n))
+            slowed = intake.server.quotas.share({})
+            assert slowed == {flooding.tenant_id}
+            assert [(await flood.hear())[:2] for _ in range(120)] == [
+                ("AA", str(n)) for n in range(1, 121)
+            ]  # fmt: skip
+            assert intake.server.quotas.sent == {flooding.tenant_id: 121, calm.tenant_id: 20}
+
+    run(test)
+
+
 def test_a_feed_that_waits_goes_on_when_its_quota_is_raised(serving, message, feed):
     async def test():
         slow = replace(feed, messages_per_second=1)
