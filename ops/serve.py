@@ -19,6 +19,7 @@ from ops.openapi import PREFIX
 from ops.opening import Opener
 from ops.posting import Posting
 from ops.settings import Settings
+from ops.sharing import Sharing
 from producers.limits import Limits
 from producers.publisher import KafkaPublisher
 from producers.server import Server
@@ -57,6 +58,7 @@ class Health:
     publisher: KafkaPublisher
     feeds: LocalFeeds
     mllp_port: int
+    sharing: Sharing
 
     def app(self) -> web.Application:
         """The routes: ``/health/live``, ``/health/ready``, ``/metrics``."""
@@ -84,6 +86,7 @@ class Health:
             "intake": self.server.counters.snapshot(),
             "publisher": asdict(self.publisher.counters),
             "feeds": self.feeds.gauges(),
+            "shares": self.sharing.gauges(),
         }
         lines = [line for name, values in counters.items() for line in _lines(name, values)]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
@@ -121,7 +124,7 @@ def run(settings: Settings) -> int:
     try:
         keyring = Keyring(database, service, held_seconds=settings.held_seconds)
         reading = Reading(ring, readers, waiting, keyring)
-        asyncio.run(_serve(settings, feeds, reading, refused))
+        asyncio.run(_serve(settings, database, feeds, reading, refused))
     finally:
         refused.stop()
         waiting.stop()
@@ -159,7 +162,7 @@ def mounted(health: Health, api: Api) -> web.Application:
 
 
 async def _serve(
-    settings: Settings, feeds: LocalFeeds, reading: Reading, refused: Counting
+    settings: Settings, database: Database, feeds: LocalFeeds, reading: Reading, refused: Counting
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -177,7 +180,10 @@ async def _serve(
             feeds=feeds, publisher=publisher, codec=codec, limits=limits, refusals=refused
         )
         port = await server.listen(settings.mllp_host, settings.mllp_port)
-        health = Health(server, publisher, feeds, port)
+        sharing = Sharing.of(server.quotas, database, access.bootstrap_servers(settings))
+        if settings.fair_shares:
+            sharing.start()
+        health = Health(server, publisher, feeds, port, sharing)
         commands = Commands(
             publisher=publisher, codec=codec, keys=feeds.keys, results=reading.waiting
         )
@@ -187,6 +193,7 @@ async def _serve(
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
         logger.info("serving: MLLP on port %d, HTTP on port %d", port, settings.http_port)
         await stop.wait()
+        await asyncio.to_thread(sharing.stop)
         await server.close(CLOSE_SECONDS)
         await runner.cleanup()
         commands.close()

@@ -90,6 +90,7 @@ class Settings:
     mllp_frame_bytes: int = _number(4 * 1024 * 1024, 1_024, 7 * 1024 * 1024)
     mllp_idle_seconds: int = _number(300, 1, 86_400)
     mllp_read_seconds: int = _number(30, 1, 3_600)
+    fair_shares: int = _number(1, 0, 1)  # 0: tenants are slowed by quotas alone
     http_host: str = "127.0.0.1"
     http_port: int = _number(0, 0, 65_535)
 

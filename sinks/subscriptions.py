@@ -129,6 +129,13 @@ def positions(
     return found
 
 
+def reached(database: Database, subscription_id: str, topic: str) -> dict[int, int]:
+    """The next offset of each partition that somebody has taken so far."""
+    with database.connection() as connection:
+        rows = connection.execute(_REACHED, (subscription_id, topic)).fetchall()
+    return {row["partition"]: row["next_offset"] for row in rows}
+
+
 def lock(connection: Connection[Row], held: Held) -> Position:
     """Lock the subscription for this transaction; :class:`Stale` if another one took it."""
     row = connection.execute(_LOCK, (held.subscription_id, held.topic, held.partition)).fetchone()
@@ -253,6 +260,9 @@ SELECT topic, partition, min(next_offset) AS next_offset FROM subscriptions
 WHERE subscription_id = ANY (%s)
   AND (topic, partition) IN (SELECT * FROM unnest(%s::text[], %s::int[]))
 GROUP BY topic, partition
+"""
+_REACHED = """
+SELECT partition, next_offset FROM subscriptions WHERE subscription_id = %s AND topic = %s
 """
 _LOCK = """
 SELECT epoch, next_offset, last_position, parked_keys FROM subscriptions

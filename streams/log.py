@@ -12,7 +12,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 REPLY_SECONDS = 5.0
 AGAIN_SECONDS = 0.05
@@ -86,6 +86,30 @@ def pieces(
                 found = _drain(consumer, min(high, at + PIECE))
                 at = min(high, at + PIECE)
                 yield partition, low, at, [each for each in found if each.offset() < at]
+
+
+class Ends:
+    """Where the partitions of a topic end now; asked often, over a connection that it keeps."""
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, **QUIET})
+        self._topic = topic
+        self._places: list[TopicPartition] = []
+
+    def __call__(self) -> dict[int, int]:
+        """The next offset of each; raises :class:`TopicMissing` or :class:`BrokerAway`."""
+        try:
+            if not self._places:  # they are fixed per topic version
+                found = self._admin.list_topics(timeout=REPLY_SECONDS).topics.get(self._topic)
+                if found is None:  # asked for by name it might be made
+                    raise TopicMissing("a topic is missing (hint: wardtrail migrate)")
+                self._places = [TopicPartition(self._topic, each) for each in found.partitions]
+            asked = self._admin.list_offsets(
+                dict.fromkeys(self._places, OffsetSpec.latest()), request_timeout=REPLY_SECONDS
+            )
+            return {each.partition: f.result(REPLY_SECONDS).offset for each, f in asked.items()}
+        except (KafkaException, TimeoutError) as error:
+            raise BrokerAway(_said(error)) from error
 
 
 @contextmanager
