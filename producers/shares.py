@@ -12,6 +12,7 @@ from uuid import UUID
 
 LOOK_SECONDS = 0.5  # a flood comes unslowed for so long; a look costs two small questions
 LOOKS = 11  # that are remembered, so that what is sent and taken are means over 5 seconds
+SPAN, FALL = 4, 0.9  # a transaction takes longer than a look: so many at least, and fall so far
 BEGIN_SECONDS = 1.0  # of backlog; a ledger at work holds a few tenths in its transactions
 TARGET_SECONDS = 0.5  # above it a rate that is in force falls, below it rises
 BACKLOG_LEAST = 100  # so few records are no flood, however long a transaction takes
@@ -87,8 +88,8 @@ def follow(shares: Shares, look: Look) -> Shares:
     factor = _factor(shares, backlog)
     begins = backlog > BEGIN_SECONDS or (bool(shares.rates) and calm < CALM_LOOKS)
     if begins and len(heard) > 1:
-        demands = {each: inf if each in look.held else _sent(each, looks) for each in heard}
-        rates = _rates(demands, capacity, factor)
+        sent = {each: _sent(each, looks) for each in heard}
+        rates = _rates(sent, look.held, capacity, factor)
     return Shares(
         rates=rates, capacity=capacity, backlog_seconds=backlog, factor=factor,
         behind=behind, calm=calm, looks=looks, heard=heard, moved=moved,
@@ -106,16 +107,22 @@ def level(demands: Iterable[float], capacity: float) -> float:
     return inf
 
 
-def _rates(demands: Mapping[UUID, float], capacity: float, factor: float) -> dict[UUID, int]:
+def _rates(
+    sent: Mapping[UUID, float], held: Collection[UUID], capacity: float, factor: float
+) -> dict[UUID, int]:
     """Whoever is over the fair share of the capacity shares what is given beside the others.
 
-    Nobody is slowed to less than a tenth of the fair share, nor to none.
+    Who is held back would send without end. Nobody is slowed to less than a tenth of the fair
+    share, nor to none; nor anybody who sends less than half of the mean, however little the
+    ledger takes: others are the flood.
     """
+    demands = {tenant: inf if tenant in held else rate for tenant, rate in sent.items()}
     fair = level(demands.values(), capacity)
-    over = [tenant for tenant, demand in demands.items() if demand > fair]
+    much = max(fair, sum(sent.values()) / len(sent) / 2)
+    over = [tenant for tenant, demand in demands.items() if demand > much]
     if not over:
         return {}
-    small = sum(demand for demand in demands.values() if demand <= fair)
+    small = sum(demand for demand in demands.values() if demand <= much)
     rate = max((capacity * factor - small) / len(over), fair * LEAST, 1.0)
     return dict.fromkeys(over, int(rate))
 
@@ -135,17 +142,16 @@ def _heard(shares: Shares, last: Look, look: Look) -> dict[UUID, float]:
 
 
 def _capacity(shares: Shares, looks: tuple[Look, ...]) -> float:
-    """Behind, the ledger takes what it can: a mean, since it moves by transactions.
+    """Far behind, the ledger takes what it can: a mean, since it moves by transactions.
 
-    Otherwise it takes what comes, which says only that it can take as much.
+    Otherwise it takes what comes, which says only that it can take as much: were it believed to
+    take no more, senders slowed to a part of that would make it less and less.
     """
-    since = min(shares.behind, len(looks) - 1)
-    first, last = looks[-1 - max(1, since)], looks[-1]
+    first, last = looks[-1 - min(max(shares.behind, SPAN), len(looks) - 1)], looks[-1]
     took = sum(last.read.values()) - sum(first.read.get(n, at) for n, at in last.read.items())
     measured = max(0.0, took / (last.at - first.at))
-    if since and measured > 0:
-        return measured
-    return max(shares.capacity, measured)
+    full = shares.backlog_seconds > BEGIN_SECONDS
+    return max(measured, shares.capacity * (FALL if full else 1.0))
 
 
 def _factor(shares: Shares, backlog_seconds: float) -> float:
