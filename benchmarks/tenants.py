@@ -1,15 +1,17 @@
 """A tenant at about 1 % of the load beside one that floods: how long its messages take.
 
-Three phases a round, through the whole line: the calm tenant alone, beside a flood without a
-quota, beside the same flood under one. What is asked of fairness is the last, against the first.
-A quota helps only if it is below what the ledger takes, so it is half of what that was.
+Four phases a round, through the whole line: the calm tenant alone, beside a flood that nothing
+holds, beside the same flood under a quota, beside it with the shares that are the default. What
+is asked of fairness are the last two, against the first. A quota helps only if it is below what
+the ledger takes, so it is half of what that was. Shares are there for all but the first moment of
+a flood, so their phase includes it.
 """
 
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -18,6 +20,9 @@ from benchmarks.place import Place, Size
 from ops import access, line
 from ops.deploy import DEMO, DEMO_TENANT
 from ops.feeds import REFRESH_SECONDS
+from ops.settings import Settings
+from ops.stack import processes
+from ops.stack.state import read
 from producers import mllp
 from schemas.topics import HL7V2
 from sinks import feeds, tenancy
@@ -29,7 +34,10 @@ CONNECTIONS, WINDOW = 4, 32
 QUOTA = 0.5  # the flooding tenant's, of what the ledger took a second in the phase before
 ROUNDS_MAX = 3
 DRAIN_SECONDS = 300.0
-PHASES = ("alone", "beside a flood", "beside a flood under its quota")
+STOP_SECONDS = 60.0
+PHASES = (
+    "alone", "beside a flood", "beside a flood under its quota", "beside a flood, by shares"
+)  # fmt: skip
 _numbers = count(1)
 
 
@@ -60,6 +68,7 @@ def run(place: Place, size: Size) -> list[Figure]:
     recorded: dict[str, list[list[float]]] = {phase: [] for phase in PHASES}
     flooded: dict[str, list[float]] = {phase: [] for phase in PHASES[1:]}
     took: list[float] = []
+    sharing = True  # as by default
     with closing(place.database(joined)) as database:
         calm, flood = _tenants(place, database)
         time.sleep(2 * REFRESH_SECONDS)
@@ -68,6 +77,9 @@ def run(place: Place, size: Size) -> list[Figure]:
         for _ in range(min(size.rounds, ROUNDS_MAX)):
             rate = 0.0
             for phase in PHASES:
+                if (phase == PHASES[3]) != sharing:
+                    sharing = not sharing
+                    _serve(joined, fair_shares=sharing)
                 quota = max(1, int(rate * QUOTA)) if phase == PHASES[2] else None
                 tenancy.set_feed(
                     database, flood.tenant_id, flood.facility, {"messages_per_second": quota}
@@ -180,6 +192,14 @@ def _tenants(place: Place, database: Database) -> tuple[_Tenant, _Tenant]:
         feed_id = feeds.add(database, tenant_id, facility, settings)
         made.append(_Tenant(tenant_id=tenant_id, feed_id=feed_id, facility=facility))
     return made[0], made[1]
+
+
+def _serve(settings: Settings, *, fair_shares: bool) -> None:
+    """Serve anew, with shares or without."""
+    running = read(settings.home).process("serve")
+    assert running is not None, "the line is up"
+    processes.stop(running, STOP_SECONDS)
+    line.up(replace(settings, fair_shares=int(fair_shares)))
 
 
 def _drain(place: Place, database: Database) -> None:
