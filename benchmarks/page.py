@@ -12,8 +12,10 @@ _COMPARED = {
     "lines": ("batch", "sink", "decode"),
     "intake": ("MLLP",),
     "commands": ("commands",),
+    "sealed": ("events decided",),
+    "tenants": ("tenants: calm",),
 }
-_RATES = ("ledger", "relay", "projection", "whole")
+_RATES = ("ledger", "relay", "projection", "people's keys", "whole", "tenants: t")
 
 Figures = Mapping[str, Mapping[str, Any]]
 
