@@ -12,10 +12,8 @@ _COMPARED = {
     "lines": ("batch", "sink", "decode"),
     "intake": ("MLLP",),
     "commands": ("commands",),
-    "sealed": ("events decided",),
-    "tenants": ("tenants: calm",),
 }
-_RATES = ("ledger", "relay", "projection", "people's keys", "whole", "tenants: t")
+_RATES = ("ledger", "relay", "projection", "people's keys", "events decided", "whole")
 
 Figures = Mapping[str, Mapping[str, Any]]
 
