@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.consumer import fetcher
 from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -24,6 +25,10 @@ from streams.ports import Transient
 CHUNK_RECORDS = 2_000  # beyond this the sink gains nothing more per row
 CHUNK_BYTES = 8 * 1024 * 1024  # a record of the largest size a topic takes is a chunk alone
 TAKE_SECONDS = 30.0  # Faust gives a seek broker_request_timeout, 90 s, and then ends the process
+# A broker may keep a fetch waiting for so long. While one waits aiokafka sends no other, so a
+# partition that it doesn't ask for isn't read until it ends: then it must be short.
+ALL_ASKED_MS, SOME_ASKED_MS = 1_500, 20
+GATHER_SECONDS = 0.01  # for partitions that are being emptied to be asked for together
 MIRROR_SECONDS = 5.0  # a commit to Kafka is given up after this; the next one carries it
 
 
@@ -37,8 +42,32 @@ class Chunk:
     prepared: Future[Any] | None = None
 
 
+class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # as untyped as Faust
+    """Fetches that wait at the broker only if they ask for every partition."""
+
+    @classmethod
+    def adopt(cls, theirs: fetcher.Fetcher) -> None:
+        """Make one of these of aiokafka's own, which makes it by itself."""
+        assert type(theirs) is fetcher.Fetcher, "another release makes another one"
+        theirs.__class__ = cls
+        theirs._prefetch_backoff = GATHER_SECONDS
+
+    def _get_actions_per_node(self, assignment: Any) -> Any:  # noqa: ANN401  aiokafka's
+        left_out = any(
+            partition in self._records or assignment.state_value(partition).paused
+            for partition in assignment.tps
+        )
+        self._fetch_max_wait_ms = SOME_ASKED_MS if left_out else ALL_ASKED_MS
+        return super()._get_actions_per_node(assignment)
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped
     """The thread that owns aiokafka's consumer; here records and seeks meet in one order."""
+
+    async def on_start(self) -> None:
+        """Start aiokafka's consumer, and see that no fetch of it holds up a partition."""
+        await super().on_start()
+        Fetcher.adopt(self._ensure_consumer()._fetcher)
 
     async def _fetch_records(self, *args: Any, **kwargs: Any) -> Mapping[TP, Any]:  # noqa: ANN401  Faust's
         """Records by partition, each with the number of seeks before they were read."""

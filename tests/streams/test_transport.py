@@ -5,10 +5,11 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher
 from faust.app.base import App as FaustApp
 from faust.tables.recovery import Recovery
@@ -19,9 +20,18 @@ from hypothesis import strategies as st
 from mode.worker import Worker
 
 from streams import app, transport
-from streams.transport import CHUNK_BYTES, CHUNK_RECORDS, chunks, pauses
+from streams.transport import (
+    ALL_ASKED_MS,
+    CHUNK_BYTES,
+    CHUNK_RECORDS,
+    SOME_ASKED_MS,
+    chunks,
+    pauses,
+)
 
 OVERRIDDEN = {
+    (Fetcher, "_get_actions_per_node"): "1dab2cf937d165d0",
+    (driver.AIOKafkaConsumerThread, "on_start"): "38b4e8bd1e10723a",
     (driver.AIOKafkaConsumerThread, "_fetch_records"): "39a2c6c79fc1455a",
     (driver.AIOKafkaConsumerThread, "_seek_wait"): "9d221e816d940467",
     (driver.AIOKafkaConsumerThread, "_commit"): "932852ce7a23f658",
@@ -52,11 +62,13 @@ RELIED_UPON = {
     (Worker, "_schedule_shutdown"): "1a6a5dfc88c2298b",
     (Worker, "execute_from_commandline"): "212e98f635d7a69b",
     (Fetcher, "fetched_records"): "be4348896b9b66af",
+    (Fetcher, "_proc_fetch_request"): "59bf948fff47eed5",
+    (AIOKafkaConsumer, "start"): "2f1ba70443327538",
 }
 """Methods whose inner order ours depend on: when a seek holds, what a stop waits for."""
 
 GUARDED = OVERRIDDEN | RELIED_UPON
-OURS = (transport.ConsumerThread, transport.Consumer, app.App)
+OURS = (transport.Fetcher, transport.ConsumerThread, transport.Consumer, app.App)
 
 
 def fingerprint(owner: type, name: str) -> str:
@@ -116,6 +128,42 @@ def test_every_override_has_a_guard(ours: type) -> None:
     }
     guarded = {name for owner, name in OVERRIDDEN if issubclass(ours, owner)}
     assert overriding == guarded & set(vars(ours))
+
+
+@dataclass(slots=True)
+class Assigned:
+    """An assignment as far as a fetch asks for it."""
+
+    tps: frozenset[str]
+    paused: frozenset[str] = frozenset()
+
+    def state_value(self, partition: str) -> SimpleNamespace:
+        return SimpleNamespace(paused=partition in self.paused)
+
+
+@pytest.mark.parametrize(
+    ("unread", "paused", "wait_ms"),
+    [
+        ([], [], ALL_ASKED_MS),  # what comes to any partition ends the wait
+        (["b"], [], SOME_ASKED_MS),  # once b is read it is asked for by the next fetch only
+        ([], ["b"], SOME_ASKED_MS),
+        (["c"], [], ALL_ASKED_MS),  # no longer ours
+    ],
+)
+def test_a_fetch_that_leaves_out_a_partition_holds_it_up_for_moments_only(
+    unread: list[str], paused: list[str], wait_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+
+    def theirs(self: Fetcher, assignment: Assigned) -> None:
+        waits.append(self._fetch_max_wait_ms)
+
+    monkeypatch.setattr(Fetcher, "_get_actions_per_node", theirs)
+    fetcher = Fetcher.__new__(Fetcher)
+    transport.Fetcher.adopt(fetcher)
+    fetcher._records = dict.fromkeys(unread)
+    fetcher._get_actions_per_node(Assigned(frozenset("ab"), frozenset(paused)))
+    assert waits == [wait_ms]
 
 
 @dataclass(frozen=True, slots=True)
