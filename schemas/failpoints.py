@@ -25,7 +25,7 @@ NAMES = frozenset(
         "sink: locked",
         "sink: loaded",
         "sink: folded",
-        "sink: copying",
+        "sink: writing",
         "sink: written",
         "sink: moved",
         "sink: committed",

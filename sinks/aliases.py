@@ -129,7 +129,7 @@ def told(database: Database, tenants: Collection[str], patients: Collection[str]
     """All that was told of these patients and of whom it ties them to."""
     if not patients:
         return []
-    with database.connection() as connection, connection.transaction():
+    with database.transaction() as connection:
         for_tenants(connection, tenants)
         return around(connection, patients)
 

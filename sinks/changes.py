@@ -64,7 +64,7 @@ Change = Append | Put | Raise | Remove
 def columns(table: Table) -> tuple[str, ...]:
     """The columns that a change gives: all but computed ones, identities and insertion times."""
     return tuple(
-        column.name
+        str(column.name)  # exactly that: SQLAlchemy's own kind is no key of a document
         for column in table.columns
         if column.computed is None and column.identity is None and not _stamped(column)
     )

@@ -52,7 +52,6 @@ SELECT current_setting('server_version_num')::int AS version,
        clock_timestamp() AS now,
        role.rolsuper OR role.rolbypassrls OR EXISTS (
            SELECT FROM pg_class WHERE relowner = role.oid AND relkind IN ('r', 'p')
-             AND relpersistence <> 't'  -- those that sinks.write copies into
        ) AS above,
        ARRAY(
            SELECT relname::text FROM pg_class

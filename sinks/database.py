@@ -1,9 +1,11 @@
 """Connections to PostgreSQL: their role, their bounds, and what its errors mean to us."""
 
+import logging
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import UUID
@@ -21,6 +23,7 @@ STATEMENT_TIMEOUT_S = 60
 LOCK_TIMEOUT_S = 10
 CONNECT_TIMEOUT_S = 5
 IDLE_IN_TRANSACTION_TIMEOUT_S = 60
+TRUSTED_SECONDS = 1.0  # a connection that was used so lately isn't asked whether it lives
 # SQLSTATE classes that say nothing about the rows: connection, rollback, resources, not in
 # prerequisite state, operator intervention, system error.
 TRANSIENT = frozenset({"08", "40", "53", "55", "57", "58"})
@@ -35,6 +38,8 @@ _TIMED_OUT = frozenset({"25P03", "25P04"})
 Row = dict[str, Any]
 set_json_loads(orjson.loads)
 set_json_dumps(orjson.dumps)
+# What the driver warns of, as an error after another one, it says in the server's words.
+logging.getLogger("psycopg").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 class DatabaseAway(Exception):  # noqa: N818  named for what is wrong
@@ -54,24 +59,31 @@ class Refused(Exception):  # noqa: N818  named for what is wrong
         self.sqlstate = sqlstate
 
 
+class Pooled(Connection[Row]):
+    """A connection that knows when it last left our hands, in seconds of a clock that rises."""
+
+    used_at = float("-inf")
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """A pool of connections as one role. ``url`` is a libpq URL; ``name`` shows in the server."""
 
-    pool: "ConnectionPool[Connection[Row]]"
+    pool: ConnectionPool[Pooled]
 
     @classmethod
     def open(cls, url: str, *, name: str, size: int = 8) -> "Database":
         """Open the pool; connections are made when first needed."""
-        pool: ConnectionPool[Connection[Row]] = ConnectionPool(
+        pool = ConnectionPool(
             url,
+            connection_class=Pooled,
             min_size=0,
             max_size=size,
             timeout=CONNECT_TIMEOUT_S,
             reconnect_timeout=CONNECT_TIMEOUT_S,
             kwargs=parameters(name) | {"row_factory": dict_row},
             configure=_configure,
-            check=ConnectionPool.check_connection,
+            check=_check,
             open=True,
         )
         return cls(pool)
@@ -82,8 +94,19 @@ class Database:
         try:
             with told(), self.pool.connection() as connection:
                 yield connection
+                connection.used_at = monotonic()
         except (PoolTimeout, PoolClosed):
             raise DatabaseAway("no connection to the database within the time-out") from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection[Row]]:
+        """One transaction whose statements don't wait for one another, committed at the end.
+
+        They go out together when an answer is asked for, and what one did wrong is told then, or
+        at the end. A statement's ``rowcount`` isn't known before: ask for rows.
+        """
+        with self.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
 
     def close(self) -> None:
         """Close the pool; connections in use end with their transaction."""
@@ -158,6 +181,12 @@ def for_tenants(connection: Connection[Row], tenants: Collection[UUID] | Collect
     """Let this transaction see and write the rows of these tenants and no other."""
     listed = "{" + ",".join(sorted({str(tenant) for tenant in tenants})) + "}"
     connection.execute("SELECT set_config('wt.tenants', %s, true)", (listed,))
+
+
+def _check(connection: Pooled) -> None:
+    """Whether the connection lives, unless it did a moment ago: that costs a round trip."""
+    if monotonic() - connection.used_at > TRUSTED_SECONDS:
+        ConnectionPool.check_connection(connection)
 
 
 def _configure(connection: Connection[Row]) -> None:

@@ -24,7 +24,7 @@ def find(database: Database, names: Sequence[Name]) -> dict[Name, str]:
     if not names:
         return {}
     tenants, authorities, hashes = (list(part) for part in zip(*sorted(set(names)), strict=True))
-    with database.connection() as connection, connection.transaction():
+    with database.transaction() as connection:
         for_tenants(connection, tenants)
         return within(connection, (tenants, authorities, hashes))
 
@@ -49,7 +49,7 @@ def create(database: Database, wanted: Sequence[Known]) -> Mapping[Name, str]:
             *((*name, known.type[:20], known.patient_id) for name, known in rows), strict=True
         )
         arrays = [list(column) for column in columns]
-        with database.connection() as connection, connection.transaction():
+        with database.transaction() as connection:
             for_tenants(connection, arrays[0])
             connection.execute(_CREATE, arrays)
     return find(database, [known.name for known in wanted])

@@ -53,7 +53,7 @@ class Keyring:
         now = self._clock()
         if held is not None and now - held[0] < self._seconds:
             return held[1]
-        with self._database.connection() as connection, connection.transaction():
+        with self._database.transaction() as connection:
             wrapped = tenancy.wrapped_keys(connection, [tenant_id])
         found = tenancy.unwrap(wrapped, self.service).get(tenant_id)
         if found is None:

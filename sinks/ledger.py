@@ -106,57 +106,56 @@ def _transact(
     extra: frozenset[int],
     everything: bool,
 ) -> int:
-    with database.connection() as connection:
-        with connection.transaction():
-            for_tenants(connection, _tenants(batch))
-            position = subscriptions.lock(connection, held)
-            hit("ledger: locked")
-            fresh = _of_the_living(connection, unseen(batch, position))
-            if not fresh:
-                return position.next_offset
-            new, counts = sift(fresh, _known(connection, fresh))
-            homes = _homes(connection, new, held.partition)
-            wanted = None if everything else sorted({*homes.values(), *extra})
-            heads = _lock_partitions(connection, topic, wanted)
-            told, learned = _told(connection, new)
-            if told is not new:
-                new, homes = told, _homes(connection, told, held.partition)
-            states, now = _states(connection, homes)
-            standing = {stream: state.partition for stream, state in states.items()}
-            beyond = frozenset({**homes, **standing}.values()) - heads.keys()
-            if beyond:
-                raise Wider(beyond)
-            hit("ledger: loaded")
-            new = _decided(connection, new, now, counts)
-            subject_keys.erase(connection, [each.erases for each in new if each.erases])
-            new = darkening.darken(connection, new, counts)
-            numbered = number(new, homes, states, heads, now=now, held=held)
-            letters = [entry.letter for entry in new if entry.letter is not None]
-            hit("ledger: decided")
-            changes = [*dead_letters.changes(held, letters, line), *numbered.changes]
-            if numbered.telling:
-                changes += aliases.follow(connection, numbered.telling)
-            changes += joins.aliases(numbered.joined)
-            write(connection, changes)
-            accounts.keep(connection, learned, now)
-            outcomes.count_again(connection, _again(fresh, new))
-            if letters:
-                hit("sink: dead letter written")
-            _move_heads(connection, topic, numbered.heads)
-            hit("ledger: written")
-            subscriptions.move(
-                connection,
-                held,
-                next_offset=fresh[-1].offset + 1,
-                last_position=position.last_position,
-                counts=counts,
-            )
-            for partition in numbered.heads:
-                connection.execute("SELECT pg_notify('wardtrail_events', %s)", (str(partition),))
-            if any(entry.verdict or entry.asked for entry in new):
-                connection.execute("NOTIFY wardtrail_commands")
-            hit("ledger: moved")
-        hit("ledger: committed")
+    with database.transaction() as connection:
+        for_tenants(connection, _tenants(batch))
+        position = subscriptions.lock(connection, held)
+        hit("ledger: locked")
+        fresh = _of_the_living(connection, unseen(batch, position))
+        if not fresh:
+            return position.next_offset
+        new, counts = sift(fresh, _known(connection, fresh))
+        homes = _homes(connection, new, held.partition)
+        wanted = None if everything else sorted({*homes.values(), *extra})
+        heads = _lock_partitions(connection, topic, wanted)
+        told, learned = _told(connection, new)
+        if told is not new:
+            new, homes = told, _homes(connection, told, held.partition)
+        states, now = _states(connection, homes)
+        standing = {stream: state.partition for stream, state in states.items()}
+        beyond = frozenset({**homes, **standing}.values()) - heads.keys()
+        if beyond:
+            raise Wider(beyond)
+        hit("ledger: loaded")
+        new = _decided(connection, new, now, counts)
+        subject_keys.erase(connection, [each.erases for each in new if each.erases])
+        new = darkening.darken(connection, new, counts)
+        numbered = number(new, homes, states, heads, now=now, held=held)
+        letters = [entry.letter for entry in new if entry.letter is not None]
+        hit("ledger: decided")
+        changes = [*dead_letters.changes(held, letters, line), *numbered.changes]
+        if numbered.telling:
+            changes += aliases.follow(connection, numbered.telling)
+        changes += joins.aliases(numbered.joined)
+        write(connection, changes)
+        accounts.keep(connection, learned, now)
+        outcomes.count_again(connection, _again(fresh, new))
+        if letters:
+            hit("sink: dead letter written")
+        _move_heads(connection, topic, numbered.heads)
+        hit("ledger: written")
+        subscriptions.move(
+            connection,
+            held,
+            next_offset=fresh[-1].offset + 1,
+            last_position=position.last_position,
+            counts=counts,
+        )
+        for partition in numbered.heads:
+            connection.execute("SELECT pg_notify('wardtrail_events', %s)", (str(partition),))
+        if any(entry.verdict or entry.asked for entry in new):
+            connection.execute("NOTIFY wardtrail_commands")
+        hit("ledger: moved")
+    hit("ledger: committed")
     return fresh[-1].offset + 1
 
 

@@ -53,7 +53,7 @@ def find(database: Database, wanted: Collection[Name]) -> dict[Name, list[Stored
     if not wanted:
         return {}
     tenants, subjects = _arrays(wanted)
-    with database.connection() as connection, connection.transaction():
+    with database.transaction() as connection:
         for_tenants(connection, tenants)
         rows = connection.execute(_FIND, (tenants, subjects)).fetchall()
     found: dict[Name, list[Stored]] = {}
@@ -71,7 +71,7 @@ def create(database: Database, made: Collection[Stored]) -> set[Name]:
     if not made:
         return set()
     rows = sorted(made, key=lambda each: each.name)
-    with database.connection() as connection, connection.transaction():
+    with database.transaction() as connection:
         for_tenants(connection, {each.name[0] for each in rows})
         stored = _insert(connection, rows)
         hit("keys: made")
@@ -90,7 +90,7 @@ def set_aside(
     names = sorted(wanted)
     tenants, subjects, versions = (list(column) for column in zip(*names, strict=True))
     seals = [wanted[each] for each in names]
-    with database.connection() as connection, connection.transaction():
+    with database.transaction() as connection:
         for_tenants(connection, tenants)
         connection.execute(_LOCK, (tenants, subjects))
         values = (tenants, subjects, versions, seals, COUNTED_MAX)
@@ -105,7 +105,7 @@ def renew(database: Database, made: Collection[Stored]) -> None:
     if not rows:
         return
     tenants, subjects = _arrays({each.name for each in rows})
-    with database.connection() as connection, connection.transaction():
+    with database.transaction() as connection:
         for_tenants(connection, tenants)
         newest: dict[Name, int] = {}
         for row in connection.execute(_LOCK, (tenants, subjects)).fetchall():
@@ -136,7 +136,7 @@ def begin_anew(database: Database, made: Collection[Stored], said: Mapping[Name,
     """Store versions after a destroyed newest one, for people of whom something was said later."""
     rows = sorted(made, key=lambda each: each.name)
     tenants, subjects = _arrays({each.name for each in rows})
-    with database.connection() as connection, connection.transaction():
+    with database.transaction() as connection:
         for_tenants(connection, tenants)
         newest = {
             (UUID(row["tenant_id"]), UUID(row["subject_id"])): row
@@ -177,7 +177,7 @@ def _erase(connection: Connection[Row], turn: Sequence[Erased]) -> int:
         if each.name in fresh or stones_there.get(each.name, 0) < each.tombstone
     ]  # fmt: skip
     given = ([each.name[part] for each in due] for part in (0, 1))
-    return connection.execute(_DESTROY, (*given, [each.at for each in due])).rowcount
+    return len(connection.execute(_DESTROY, (*given, [each.at for each in due])).fetchall())
 
 
 def _follows(each: Stored, newest: Mapping[Name, Row], said: Mapping[Name, datetime]) -> bool:
@@ -251,6 +251,7 @@ UPDATE subject_keys SET wrapped = NULL, destroyed_at = erased.at
 FROM unnest(%s::uuid[], %s::uuid[], %s::timestamptz[]) AS erased (tenant_id, subject_id, at)
 WHERE subject_keys.tenant_id = erased.tenant_id AND subject_keys.subject_id = erased.subject_id
   AND subject_keys.destroyed_at IS NULL
+RETURNING subject_keys.version
 """
 _WAITING = """
 SELECT tenant_id, subject_id, version, wrapped, tenant_key_version FROM subject_keys

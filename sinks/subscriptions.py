@@ -74,9 +74,9 @@ def take(
 ) -> dict[Place, Held]:
     """Become the owner of ``places``: raise each epoch, end a holder that doesn't let go.
 
-    A process frozen inside COPY keeps its row locked through every time-out of its own
-    session; only ending it frees the row (measured). Raises :class:`TopicReplaced` where a
-    topic's id differs from the one stored, :class:`BeingRebuilt` while a rebuild has them.
+    A frozen process keeps its row locked until its session times out, which takes long; only
+    ending it frees the row before. Raises :class:`TopicReplaced` where a topic's id differs from
+    the one stored, :class:`BeingRebuilt` while a rebuild has them.
     """
     wanted = sorted(places)
     arrays = ([topic for topic, _ in wanted], [partition for _, partition in wanted])
@@ -173,8 +173,8 @@ def move(
             "parked_keys": parked_keys,
             **{outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
         },
-    ).rowcount
-    if moved != 1:
+    ).fetchone()
+    if moved is None:
         raise Stale(f"another owner has taken it: {held.name}")
 
 
@@ -278,6 +278,7 @@ UPDATE subscriptions SET
     updated_at = now()
 WHERE subscription_id = %(subscription_id)s AND topic = %(topic)s AND partition = %(partition)s
   AND epoch = %(epoch)s AND next_offset <= %(next_offset)s AND last_position <= %(last_position)s
+RETURNING next_offset
 """
 _RECOUNT = """
 UPDATE subscriptions SET

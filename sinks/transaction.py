@@ -106,39 +106,36 @@ def _apply(
     condemned: DeadLetter | None,
     line: sealing.Key,
 ) -> int:
-    with database.connection() as connection:
-        with connection.transaction():
-            for_tenants(connection, _tenants(batch, condemned))
-            position = subscriptions.lock(connection, held)
-            hit("sink: locked")
-            fresh = unseen(batch, position)
-            if not fresh:
-                return position.next_offset
-            stuck = _stuck(connection, held, fresh) if position.parked_keys else frozenset()
-            gone = tenancy.gone(connection, _tenants(fresh, condemned))
-            work = sort(projection, held, fresh, position, condemned, stuck=stuck, gone=gone)
-            rows = load(connection, projection, list(work.streams))
-            hit("sink: loaded")
-            changes = list(fold(projection, work.streams, rows))
-            hit("sink: folded")
-            write(connection, [*dead_letters.changes(held, work.letters, line), *changes])
-            if work.letters:
-                hit("sink: dead letter written")
-            hit("sink: written")
-            subscriptions.move(
-                connection,
-                held,
-                next_offset=work.next_offset,
-                last_position=work.last_position,
-                counts=work.counts,
-                parked_keys=parking.parking(connection, held, work.letters, stuck),
-            )
-            if projection.notify is not None and work.streams:
-                connection.execute(
-                    "SELECT pg_notify(%s, %s)", (projection.notify, str(held.partition))
-                )
-            hit("sink: moved")
-        hit("sink: committed")
+    with database.transaction() as connection:
+        for_tenants(connection, _tenants(batch, condemned))
+        position = subscriptions.lock(connection, held)
+        hit("sink: locked")
+        fresh = unseen(batch, position)
+        if not fresh:
+            return position.next_offset
+        stuck = _stuck(connection, held, fresh) if position.parked_keys else frozenset()
+        gone = tenancy.gone(connection, _tenants(fresh, condemned))
+        work = sort(projection, held, fresh, position, condemned, stuck=stuck, gone=gone)
+        rows = load(connection, projection, list(work.streams))
+        hit("sink: loaded")
+        changes = list(fold(projection, work.streams, rows))
+        hit("sink: folded")
+        write(connection, [*dead_letters.changes(held, work.letters, line), *changes])
+        if work.letters:
+            hit("sink: dead letter written")
+        hit("sink: written")
+        subscriptions.move(
+            connection,
+            held,
+            next_offset=work.next_offset,
+            last_position=work.last_position,
+            counts=work.counts,
+            parked_keys=parking.parking(connection, held, work.letters, stuck),
+        )
+        if projection.notify is not None and work.streams:
+            connection.execute("SELECT pg_notify(%s, %s)", (projection.notify, str(held.partition)))
+        hit("sink: moved")
+    hit("sink: committed")
     return work.next_offset
 
 
@@ -270,12 +267,15 @@ def load(
     connection: Connection[Row], projection: Projection, streams: Sequence[str]
 ) -> dict[str, dict[str, list[Row]]]:
     """The rows that the folds need: by table name, then by stream."""
-    loaded: dict[str, dict[str, list[Row]]] = {}
-    for wanted in projection.loads:
-        by_stream = loaded.setdefault(wanted.table.name, {})
-        if streams:
-            for row in connection.execute(_select(wanted), (list(streams),)):
-                by_stream.setdefault(row[wanted.by], []).append(row)
+    loaded: dict[str, dict[str, list[Row]]] = {each.table.name: {} for each in projection.loads}
+    if not streams:
+        return loaded
+    ids = (list(streams),)
+    asked = [(each, connection.execute(_select(each), ids)) for each in projection.loads]
+    for wanted, rows in asked:
+        by_stream = loaded[wanted.table.name]
+        for row in rows:
+            by_stream.setdefault(row[wanted.by], []).append(row)
     return loaded
 
 

@@ -132,7 +132,7 @@ class Ledger:
 
     def _feeds(self, tenants: set[str]) -> dict[UUID, Feed]:
         """The feeds as they are set now: a changed time zone holds from the next batch on."""
-        with self.database.connection() as connection, connection.transaction():
+        with self.database.transaction() as connection:
             listed = tenancy.feeds(connection, tenants)
         return {each.feed.feed_id: each.feed for each in listed}
 
@@ -193,7 +193,7 @@ class Ledger:
             for each in batch
             if isinstance(each, Mapped) and each.message is not None
         }
-        with self.database.connection() as connection:
+        with self.database.transaction() as connection:
             gone = tenancy.gone(connection, tenants)
         if not gone:
             return batch
@@ -246,7 +246,7 @@ class Ledger:
             if at is not None and found[name].destroyed and at > max(found[name].erased.values()):
                 later[name] = max(at, later.get(name, at))
         if later:
-            with told(), self.database.connection() as connection, connection.transaction():
+            with told(), self.database.transaction() as connection:
                 anew = tenancy.anew(connection, {name[0] for name in later})
             later = {name: at for name, at in later.items() if name[0] in anew}
         if later:

@@ -205,12 +205,12 @@ class Line:
                 raise NotRecovered(f"{name} {wanted}")
             time.sleep(LOOK_SECONDS)
 
-    def await_copying(self, seconds: float) -> bool:
-        """Wait until a session has been inside COPY for a while; False after the time-out."""
+    def await_writing(self, seconds: float) -> bool:
+        """Wait until a session stands still in its transaction; False after the time-out."""
         deadline = time.monotonic() + seconds
         with database.connect(self.superuser_url, name="chaos") as connection:
             while time.monotonic() < deadline:
-                if connection.execute(_COPYING).fetchone():
+                if connection.execute(_WRITING).fetchone():
                     return True
                 time.sleep(0.02)
         return False
@@ -255,10 +255,10 @@ class Line:
 
 
 # Every move of a position is kept in order, since it is noted under the row's own lock.
-_COPYING = """
+_WRITING = """
 SELECT 1 FROM pg_stat_activity
-WHERE state = 'active' AND query LIKE 'COPY%' AND wait_event = 'ClientRead'
-  AND query_start < now() - interval '100 milliseconds'
+WHERE state = 'idle in transaction' AND wait_event = 'ClientRead'
+  AND state_change < now() - interval '1 second'
 """
 _WATCH = """
 CREATE SCHEMA IF NOT EXISTS chaos;

@@ -19,9 +19,9 @@ NAMELESS = 2  # of the last messages of each connection in an act
 BURST = 8  # messages on their way at once on a connection
 PATIENCE = client.Patience(connect=5.0, answer=15.0, without_progress=90.0)
 TURN = ("serve", "ledger", "projections", "kafka", "postgres")
-FREEZES = ("idle ledger", "copying ledger", "idle projections", "copying projections")
+FREEZES = ("idle ledger", "writing ledger", "idle projections", "writing projections")
 STALL_SECONDS = 30
-COPYING_SECONDS = 8.0
+WRITING_SECONDS = 8.0
 PASSED_SECONDS = 30.0
 MOMENT_SECONDS = 0.6  # an act's messages flow for so long, and its fault falls within
 REVIVE_SECONDS = 0.5
@@ -166,8 +166,8 @@ def _act(
         arm(line, name, fault.armed, outcome)
         if fault.point.startswith("relay"):
             lead(line, name, outcome)
-    elif fault.startswith("freeze copying"):
-        place = f"sink: copying=stall:{STALL_SECONDS}@{rng.randrange(1, 5)}"
+    elif fault.startswith("freeze writing"):
+        place = f"sink: writing=stall:{STALL_SECONDS}@{rng.randrange(1, 5)}"
         arm(line, name, place, outcome)
     sending = sender.submit(deliver, line, act, outcome)
     time.sleep(rng.random() * MOMENT_SECONDS)
@@ -243,10 +243,10 @@ def passed(line: Line, cell: Cell, sending: Future[None], outcome: Outcome) -> N
 def freeze(line: Line, name: str, fault: str, outcome: Outcome) -> None:
     """Stop a worker until others have its partitions, then wake it."""
     kind = "idle"
-    if "copying" in fault:
-        if not line.await_copying(COPYING_SECONDS):
-            raise NotPassed(f"nobody stays inside COPY: {name}")
-        kind = "copying"
+    if "writing" in fault:
+        if not line.await_writing(WRITING_SECONDS):
+            raise NotPassed(f"nobody stands still in a transaction: {name}")
+        kind = "writing"
     line.freeze(name)
     try:
         line.await_owning(name, something=False)

@@ -6,10 +6,6 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from sinks import checks
-from sinks.database import connect
-from sinks.tables import timeline_events
-from sinks.write import copy
 from tests.streams.test_app import PARTITIONS, Fake, Line, Store
 
 pytestmark = [pytest.mark.stack, pytest.mark.alone]
@@ -40,10 +36,3 @@ def test_partitions_assigned_by_a_broker_that_knew_no_topic_are_assigned_again_s
         while len(line.store.rows) < 3 * PARTITIONS:
             assert time.monotonic() < deadline, "the topic is never seen"
             time.sleep(0.1)
-
-
-def test_a_worker_may_start_while_another_has_its_tables_to_copy_into(store):
-    with connect(store.worker, name="working") as working, working.transaction():
-        copy(working, timeline_events, [])
-        with connect(store.worker, name="starting") as starting:
-            assert not checks.look(starting).above_policies

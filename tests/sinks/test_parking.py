@@ -261,7 +261,7 @@ def test_a_request_is_executed_once_whoever_tries(bench, store):
     assert applied(store) == list(range(1, 11))
 
 
-@pytest.mark.parametrize("point", ["sink: copying", "sink: released"])
+@pytest.mark.parametrize("point", ["sink: writing", "sink: released"])
 def test_a_retry_that_ends_midway_changes_nothing_and_is_done_once_again(
     bench, store, armed, point
 ):

@@ -169,7 +169,7 @@ def test_a_watch_that_cannot_connect_leaves_the_wait_to_its_own_time_out(store, 
     assert failed == []
 
 
-FROZEN_IN_COPY = """
+FROZEN_IN_ITS_WRITE = """
     import sys
     from sinks import write
     from tests.sinks.provisioned import TALLY, LINE, records
@@ -179,13 +179,13 @@ FROZEN_IN_COPY = """
 
     held = Held(subscription_id="tally", topic="clinical.events.v1", partition=0, epoch=1,
                 next_offset=0, last_position=0)
-    real = write._text
-    def slowly(value):
-        print("copying", flush=True)
+    real = write._send
+    def slowly(connection, statement, rows):
+        print("writing", flush=True)
         sys.stdin.readline()
-        write._text = real
-        return real(value)
-    write._text = slowly
+        write._send = real
+        return real(connection, statement, rows)
+    write._send = slowly
     database = Database.open(sys.argv[1], name="frozen")
     try:
         transaction.apply(database, TALLY, held, records(0, 9), line=LINE)
@@ -195,14 +195,14 @@ FROZEN_IN_COPY = """
 """
 
 
-def test_a_process_frozen_inside_copy_is_ended_and_writes_nothing_when_it_thaws(store):
+def test_a_process_frozen_inside_its_write_is_ended_and_writes_nothing_when_it_thaws(store):
     assert store.take().epoch == 1
     frozen = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(FROZEN_IN_COPY), store.worker],
+        [sys.executable, "-c", textwrap.dedent(FROZEN_IN_ITS_WRITE), store.worker],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        assert frozen.stdout.readline() == "copying\n"
+        assert frozen.stdout.readline() == "writing\n"
         os.kill(frozen.pid, signal.SIGSTOP)
         held = store.take()
         assert apply(store, held, records(0, 4)) == 5
