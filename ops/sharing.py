@@ -1,7 +1,8 @@
-"""Looks how far the ledger is behind, and tells the intake which tenants to slow.
+"""Looks how far the ledger is behind, and tells the intake how much each tenant may send.
 
 Each `serve` looks by itself and slows what it takes itself. While the database or the brokers
-are away nobody is slowed but by quotas: what is sent is safe in Kafka, and fair again later.
+are away, or are slow to tell, nobody is slowed but by quotas: what is sent is safe in Kafka, and
+fair again later.
 """
 
 import logging
@@ -16,6 +17,7 @@ from sinks import subscriptions
 from sinks.database import Database, DatabaseAway
 from streams.log import BrokerAway, Ends, TopicMissing
 
+GOOD_SECONDS = 1.0  # for so long what a look allows holds, if none follows
 AGAIN_SECONDS = 5.0  # after trouble; whoever is away needs no more questions
 STOP_SECONDS = 10.0  # at most; the thread ends with the process anyway
 LEDGER = "ledger"
@@ -61,27 +63,32 @@ class Sharing:
         read, ends = self._read(), self._ends()
         seen = Look(
             at=monotonic(), read=read, ends=ends, sent=dict(self._quotas.sent),
-            held=self._quotas.share(self._shares.rates),
+            held=self._quotas.held(),
         )  # fmt: skip
         self._set(follow(self._shares, seen))
 
     def gauges(self) -> dict[str, int]:
         """What is in force, by tenant id, and what it follows from."""
         shares = self._shares
-        rates = {f"messages_per_second: {each}": rate for each, rate in shares.rates.items()}
+        slowed = {
+            f"messages until the next look: {each}": shares.given[each]
+            for each in shares.slowed
+            if each in shares.given
+        }
         return {
-            "slowed": len(rates),
-            "ledger_messages_per_second": int(shares.capacity),
-            "backlog_milliseconds": int(shares.backlog_seconds * 1000),
-            **rates,
+            "slowed": len(slowed),
+            "window_messages": int(shares.window),
+            "delay_milliseconds": int(shares.delay * 1000),
+            **slowed,
         }
 
     def _set(self, shares: Shares) -> None:
         before, self._shares = self._shares, shares
-        self._quotas.share(shares.rates)
-        for tenant in shares.rates.keys() - before.rates.keys():
+        until = shares.looks[-1].at + GOOD_SECONDS if shares.looks else 0.0
+        self._quotas.share(shares.given, until)
+        for tenant in shares.slowed.keys() - before.slowed.keys():
             logger.warning("a tenant is slowed to its share of what the ledger takes: %s", tenant)
-        for tenant in before.rates.keys() - shares.rates.keys():
+        for tenant in before.slowed.keys() - shares.slowed.keys():
             logger.warning("a tenant is slowed no longer: %s", tenant)
 
     def _follow(self) -> None:

@@ -13,6 +13,7 @@ from schemas.feeds import Feed
 
 # A feed that nobody has sent by for so long has its tokens back; its bucket is forgotten.
 FORGET_SECONDS = 60.0
+CREDIT_SECONDS = 0.05  # until a connection that waits for its tenant's share looks again
 BUCKETS_MAX = 10_000  # forgotten are the full ones first
 
 
@@ -47,32 +48,41 @@ class Quotas:
         self._connections: Counter[UUID] = Counter()
         self._in_flight: Counter[UUID] = Counter()
 
-        self._shares: Mapping[UUID, int] = {}
+        self._credits: dict[UUID, int] = {}
+        self._credits_until = 0.0
         self._held: set[UUID] = set()
         self.sent: Counter[UUID] = Counter()  # messages by tenant, since the start
 
-    def share(self, rates: Mapping[UUID, int]) -> Collection[UUID]:
-        """Slow these tenants to so many messages a second from now on, and no others.
+    def share(self, given: Mapping[UUID, int], until: float) -> None:
+        """Let each of these tenants send so many messages until that time; others as they like.
 
-        Returns who had to wait for that since it was last set. The one method that another
-        thread may call.
+        What was read at once beyond a credit is owed from the next ones. Another thread may call
+        this, and :meth:`held`.
         """
-        held, self._held, self._shares = self._held, set(), rates
+        left = self._credits
+        self._credits_until = until
+        self._credits = {each: more + min(0, left.get(each, 0)) for each, more in given.items()}
+
+    def held(self) -> Collection[UUID]:
+        """Who had to wait for a share since this was last asked."""
+        held, self._held = self._held, set()
         return held
 
     def charge(self, feed: Feed, now: float) -> None:
         """A message of this feed was taken."""
         self.sent[feed.tenant_id] += 1
+        if feed.tenant_id in self._credits:
+            self._credits[feed.tenant_id] -= 1
         for bucket in self._of(feed, now):
             bucket.take(now)
 
     def wait(self, feed: Feed, now: float) -> float:
         """Seconds during which the feed's connections shouldn't be read."""
-        buckets, share = self._of(feed, now), self._shares.get(feed.tenant_id)
-        whole = self._buckets.get(feed.tenant_id)
-        if share is not None and whole and whole.rate == share and whole.owed(now) > 0:
-            self._held.add(feed.tenant_id)
-        return max((bucket.owed(now) for bucket in buckets), default=0.0)
+        wait = max((bucket.owed(now) for bucket in self._of(feed, now)), default=0.0)
+        if self._credits.get(feed.tenant_id, 1) > 0 or now >= self._credits_until:
+            return wait
+        self._held.add(feed.tenant_id)
+        return max(wait, CREDIT_SECONDS)
 
     def crowded(self, feed: Feed) -> bool:
         """Whether as many bytes of the feed are in flight as may be."""
@@ -102,14 +112,9 @@ class Quotas:
     def _of(self, feed: Feed, now: float) -> list[Bucket]:
         rates = (
             (feed.feed_id, feed.messages_per_second),
-            (feed.tenant_id, self._of_tenant(feed)),
+            (feed.tenant_id, feed.tenant_messages_per_second),
         )
         return [self._bucket(each, rate, now) for each, rate in rates if rate is not None]
-
-    def _of_tenant(self, feed: Feed) -> int | None:
-        """The tenant's own quota or its share, whichever is less."""
-        quota, share = feed.tenant_messages_per_second, self._shares.get(feed.tenant_id)
-        return min(quota, share) if quota and share else quota or share
 
     def _bucket(self, key: UUID, rate: int, now: float) -> Bucket:
         bucket = self._buckets.get(key)

@@ -1,29 +1,29 @@
-"""How tenants share what the ledger takes, while it is behind; pure, from one look to the next.
+"""How tenants share what the ledger takes, while they are several; pure, look by look.
 
-Over its share is who sends more than max-min fairness gives out of what the ledger takes: what
-small ones leave is divided equally among the others. Those alone are slowed, so far below what
-is taken that the backlog goes; then their rates rise until it comes back, or are no longer needed.
+What of a tenant's messages the ledger hasn't read yet may not be more than its part of a window,
+which is as large as the ledger empties within a moment. So nothing needs to be known of how fast
+the ledger is, a flood comes no further than one part of the window, and what others send waits
+behind no more than the window.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 from uuid import UUID
 
-LOOK_SECONDS = 0.5  # a flood comes unslowed for so long; a look costs two small questions
-LOOKS = 11  # that are remembered, so that what is sent and taken are means over 5 seconds
-SPAN, FALL = 4, 0.9  # a transaction takes longer than a look: so many at least, and fall so far
-BEGIN_SECONDS = 1.0  # of backlog; a ledger at work holds a few tenths in its transactions
-TARGET_SECONDS = 0.5  # above it a rate that is in force falls, below it rises
-BACKLOG_LEAST = 100  # so few records are no flood, however long a transaction takes
-DRAIN_SECONDS = 4.0  # a backlog of so much more than the target leaves the least to who made it
-STEADY, LEAST = 0.8, 0.1  # of what is taken: given once the target is met, and at all times
-GROWTH = 1.03  # by look, from there on: what the ledger could take is only known where it lags
-CALM_LOOKS = 40  # below the target; by then 2.6 times of what is taken was given: no flood
+LOOK_SECONDS = 0.2  # a look costs two small questions
+LOOKS = 75  # that are remembered: what waits longer than 15 s counts as waiting so long
+TARGET_SECONDS = 0.2  # how long what is sent should wait; a transaction under load takes half
+WINDOW_BEGIN, WINDOW_LEAST, WINDOW_MOST = 200, 32, 10_000  # messages of all tenants together
+GROWTH, FALL = 1.05, 0.7  # by look: as long as somebody waits for the window; at most
+SMOOTH = 0.3  # of what a look shows counts: the ledger moves by transactions
+LEAST = 0.1  # of what the ledger takes goes to those who are over their part, at all times
+RATE_LOOKS = 10  # over which it is measured
 PRESENT_SECONDS = 60.0  # since its last message a tenant counts as one who may have to wait
+CALM_SECONDS = 20.0  # since a tenant had to wait it counts as slowed
 # A partition that hasn't moved for so long is stopped, or its worker is away: slowing senders
 # would bring nothing forward, and what they send is safe in Kafka.
-STUCK_SECONDS = 30.0
+STUCK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Look:
     """What is seen at one moment, in seconds of a clock that only rises.
 
     ``read`` is the ledger's next offset and ``ends`` the log's, by partition; ``sent`` are the
-    messages taken here since the start, by tenant; ``held`` those who had to wait for their share
+    messages taken here since the start, by tenant; ``held`` those who had to wait for their part
     since the last look.
     """
 
@@ -44,19 +44,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """What follows from the looks so far; ``rates`` are messages a second of who is slowed.
+    """What follows from the looks so far.
 
-    ``capacity`` is what the ledger takes, in records a second, as far as it is known; ``factor``
-    the part of it that is given to tenants; ``behind`` and ``calm`` count the looks for which it
-    has been above the target, or hasn't.
+    ``given`` are the messages that a tenant may send until the next look, of all that are
+    present if they are several; ``slowed`` when those last had to wait who sent more than their
+    part. ``delay`` is how long ago that was sent which the ledger reads now, in seconds.
     """
 
-    rates: Mapping[UUID, int] = field(default_factory=dict)
-    capacity: float = 0.0
-    backlog_seconds: float = 0.0
-    factor: float = STEADY
-    behind: int = 0
-    calm: int = 0
+    given: Mapping[UUID, int] = field(default_factory=dict)
+    slowed: Mapping[UUID, float] = field(default_factory=dict)
+    window: float = WINDOW_BEGIN
+    delay: float = 0.0
     looks: tuple[Look, ...] = ()
     heard: Mapping[UUID, float] = field(default_factory=dict)
     moved: Mapping[int, float] = field(default_factory=dict)
@@ -68,31 +66,20 @@ def follow(shares: Shares, look: Look) -> Shares:
     if look.at <= last.at:
         return Shares(looks=(look,), heard=dict.fromkeys(look.sent, look.at))
     looks = (*shares.looks, look)[-LOOKS:]
-    heard = _heard(shares, last, look)
-    moved = {
-        number: look.at
-        if at != last.read.get(number) or at >= look.ends.get(number, 0)
-        else shares.moved.get(number, look.at)
-        for number, at in look.read.items()
-    }
-    waiting = sum(
-        max(0, look.ends.get(number, 0) - at)
-        for number, at in look.read.items()
-        if look.at - moved[number] < STUCK_SECONDS
-    )
-    capacity = _capacity(shares, looks)
-    backlog = waiting / capacity if capacity and waiting >= BACKLOG_LEAST else 0.0
-    over = backlog > TARGET_SECONDS
-    behind, calm = (shares.behind + 1, 0) if over else (0, shares.calm + 1)
-    rates: Mapping[UUID, int] = {}
-    factor = _factor(shares, backlog)
-    begins = backlog > BEGIN_SECONDS or (bool(shares.rates) and calm < CALM_LOOKS)
-    if begins and len(heard) > 1:
-        sent = {each: _sent(each, looks) for each in heard}
-        rates = _rates(sent, look.held, capacity, factor)
+    heard, moved = _heard(shares, last, look), _moved(shares, last, look)
+    moving = [each for each, at in moved.items() if look.at - at < STUCK_SECONDS]
+    read_of, since = _reads(looks, moving)
+    delay = shares.delay + SMOOTH * (since - shares.delay)
+    waiting = {each: look.sent.get(each, 0) - read_of.get(each, 0) for each in heard}
+    window = _window(shares, look, delay, sum(waiting.values()))
+    given: Mapping[UUID, int] = {}
+    slowed = {each: at for each, at in shares.slowed.items() if look.at - at < CALM_SECONDS}
+    if len(heard) > 1:
+        given, over = _parts(waiting, look.held, window, looks)
+        slowed |= dict.fromkeys(over & set(look.held), look.at)
     return Shares(
-        rates=rates, capacity=capacity, backlog_seconds=backlog, factor=factor,
-        behind=behind, calm=calm, looks=looks, heard=heard, moved=moved,
+        given=given, slowed=slowed if given else {}, window=window, delay=delay,
+        looks=looks, heard=heard, moved=moved,
     )  # fmt: skip
 
 
@@ -107,29 +94,93 @@ def level(demands: Iterable[float], capacity: float) -> float:
     return inf
 
 
-def _rates(
-    sent: Mapping[UUID, float], held: Collection[UUID], capacity: float, factor: float
-) -> dict[UUID, int]:
-    """Whoever is over the fair share of the capacity shares what is given beside the others.
+def _parts(
+    waiting: Mapping[UUID, float], held: Collection[UUID], window: float, looks: tuple[Look, ...]
+) -> tuple[dict[UUID, int], set[UUID]]:
+    """What each may send until the next look, and who sends more than is fair.
 
-    Who is held back would send without end. Nobody is slowed to less than a tenth of the fair
-    share, nor to none; nor anybody who sends less than half of the mean, however little the
-    ledger takes: others are the flood.
+    Who had to wait would send without end. Who sent less than half of what all did in the mean
+    is never over, however little the ledger takes: others are the flood.
     """
-    demands = {tenant: inf if tenant in held else rate for tenant, rate in sent.items()}
-    fair = level(demands.values(), capacity)
-    much = max(fair, sum(sent.values()) / len(sent) / 2)
-    over = [tenant for tenant, demand in demands.items() if demand > much]
-    if not over:
-        return {}
-    small = sum(demand for demand in demands.values() if demand <= much)
-    rate = max((capacity * factor - small) / len(over), fair * LEAST, 1.0)
-    return dict.fromkeys(over, int(rate))
+    taken, history = _taken(looks[-RATE_LOOKS:]), looks[0].sent
+    rates = {each: inf if each in held else _sent(each, looks[-RATE_LOOKS:]) for each in waiting}
+    fair = level(rates.values(), taken)
+    sent = {each: looks[-1].sent.get(each, 0) - history.get(each, 0) for each in waiting}
+    half = sum(sent.values()) / len(sent) / 2
+    over = {each for each, rate in rates.items() if rate > fair and sent[each] > half}
+    part = level([inf if each in over else count for each, count in waiting.items()], window)
+    least = max(1, ceil(LEAST * taken * LOOK_SECONDS / max(1, len(over))))
+    given = {
+        each: max(int(part - count), least) if each in over else int(window)
+        for each, count in waiting.items()
+    }
+    return given, over
+
+
+def _window(shares: Shares, look: Look, delay: float, waiting: float) -> float:
+    """The window as it is from now on: smaller by as much as what is sent waits too long.
+
+    What a change does is seen when what was sent since has been read, so the longer that takes,
+    the less follows from a single look. Nothing follows while more waits than the window let in.
+    """
+    if delay > TARGET_SECONDS and waiting > 2 * shares.window:
+        return shares.window
+    if delay > TARGET_SECONDS:
+        fall: float = (TARGET_SECONDS / delay) ** min(1.0, LOOK_SECONDS / delay)
+        return max(shares.window * max(fall, FALL), WINDOW_LEAST)
+    if not shares.given.keys().isdisjoint(look.held):
+        return min(shares.window * GROWTH, WINDOW_MOST)
+    return shares.window
+
+
+def _reads(looks: tuple[Look, ...], moving: Collection[int]) -> tuple[dict[UUID, float], float]:
+    """How many of each tenant's messages the ledger has read, and how old the last of them is.
+
+    It stands where the log ended at some moment: what was sent until then is read.
+    """
+    now = looks[-1]
+    read = sum(now.read[each] for each in moving)
+    after: Look | None = None
+    for look in reversed(looks):
+        end = sum(look.ends.get(each, 0) for each in moving)
+        if end <= read:
+            if after is None:
+                return dict(look.sent), 0.0
+            later = sum(after.ends.get(each, 0) for each in moving)
+            part = (read - end) / (later - end) if later > end else 0.0
+            sent = {
+                each: before + part * (after.sent.get(each, before) - before)
+                for each, before in look.sent.items()
+            }
+            return sent, now.at - look.at - part * (after.at - look.at)
+        after = look
+    return dict(looks[0].sent), now.at - looks[0].at
+
+
+def _moved(shares: Shares, last: Look, look: Look) -> dict[int, float]:
+    """When each partition last moved, or had nothing to move by."""
+    return {
+        number: look.at
+        if at != last.read.get(number) or at >= look.ends.get(number, 0)
+        else shares.moved.get(number, look.at)
+        for number, at in look.read.items()
+    }
 
 
 def _sent(tenant: UUID, looks: tuple[Look, ...]) -> float:
-    first, last = looks[0], looks[-1]
-    return (last.sent.get(tenant, 0) - first.sent.get(tenant, 0)) / (last.at - first.at)
+    """Messages a second that a tenant sends."""
+    first, last = looks[0].sent, looks[-1].sent
+    return (last.get(tenant, 0) - first.get(tenant, 0)) / _seconds(looks)
+
+
+def _taken(looks: tuple[Look, ...]) -> float:
+    """Messages a second that the ledger reads."""
+    first, last = looks[0].read, looks[-1].read
+    return max(0, sum(at - first.get(each, at) for each, at in last.items())) / _seconds(looks)
+
+
+def _seconds(looks: tuple[Look, ...]) -> float:
+    return max(looks[-1].at - looks[0].at, LOOK_SECONDS)
 
 
 def _heard(shares: Shares, last: Look, look: Look) -> dict[UUID, float]:
@@ -139,22 +190,3 @@ def _heard(shares: Shares, last: Look, look: Look) -> dict[UUID, float]:
         if count > last.sent.get(tenant, 0):
             heard[tenant] = look.at
     return {tenant: at for tenant, at in heard.items() if look.at - at < PRESENT_SECONDS}
-
-
-def _capacity(shares: Shares, looks: tuple[Look, ...]) -> float:
-    """Far behind, the ledger takes what it can: a mean, since it moves by transactions.
-
-    Otherwise it takes what comes, which says only that it can take as much: were it believed to
-    take no more, senders slowed to a part of that would make it less and less.
-    """
-    first, last = looks[-1 - min(max(shares.behind, SPAN), len(looks) - 1)], looks[-1]
-    took = sum(last.read.values()) - sum(first.read.get(n, at) for n, at in last.read.items())
-    measured = max(0.0, took / (last.at - first.at))
-    full = shares.backlog_seconds > BEGIN_SECONDS
-    return max(measured, shares.capacity * (FALL if full else 1.0))
-
-
-def _factor(shares: Shares, backlog_seconds: float) -> float:
-    if backlog_seconds <= TARGET_SECONDS:
-        return max(STEADY, shares.factor * GROWTH) if shares.rates else STEADY
-    return max(LEAST, STEADY - (backlog_seconds - TARGET_SECONDS) / DRAIN_SECONDS)

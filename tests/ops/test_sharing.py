@@ -4,6 +4,7 @@ import asyncio
 import threading
 import uuid
 from dataclasses import replace
+from math import inf
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ from producers.mllp import encode
 from producers.publisher import KafkaPublisher
 from producers.quotas import Quotas
 from producers.server import Server
-from producers.shares import CALM_LOOKS, LOOK_SECONDS
+from producers.shares import CALM_SECONDS, LOOK_SECONDS, WINDOW_LEAST
 from schemas.codec import Codec, Ids
 from schemas.topics import HL7V2
 from sinks import subscriptions
@@ -29,6 +30,7 @@ __all__ = ["store"]
 pytestmark = pytest.mark.stack
 
 PARTITIONS = 2
+MORE = 1_000  # messages of the flood
 FLOODING = replace(FEED, feed_id=UUID(int=1), tenant_id=UUID(int=0xF), senders=frozenset({"FLOOD"}))
 CALM = replace(FEED, feed_id=UUID(int=2), tenant_id=UUID(int=0xC), senders=frozenset({"CALM"}))
 
@@ -68,7 +70,7 @@ class Elsewhere:
 
 
 class Clock:
-    """Half a second passes from one look to the next, however long it takes."""
+    """A fifth of a second passes from one look to the next, however long it takes."""
 
     def __init__(self):
         self.now = 1_000.0
@@ -118,6 +120,7 @@ def test_a_flood_is_slowed_beside_a_calm_tenant_and_both_are_answered(
     stack, topic, store, monkeypatch, caplog
 ):
     monkeypatch.setattr(sharing, "monotonic", Clock())
+    monkeypatch.setattr(sharing, "GOOD_SECONDS", inf)
     ends = Ends(stack.bootstrap_servers, topic)
     ledger = Ledger(store, ends)
 
@@ -135,28 +138,33 @@ def test_a_flood_is_slowed_beside_a_calm_tenant_and_both_are_answered(
                 ledger.take(5)
                 shares.look()
             assert shares.gauges()["slowed"] == 0
-            await sent(port, "FLOOD", 2_000)  # unslowed, for nobody has looked yet
+            await sent(port, "FLOOD", 2_000)  # unslowed, for it is new
             await sent(port, "CALM", 5)
             ledger.take(100)
             shares.look()
-            found = shares.gauges()
-            rate = found[f"messages_per_second: {FLOODING.tenant_id}"]
-            assert (found["slowed"], rate < found["ledger_messages_per_second"]) == (1, True)
-            assert found["backlog_milliseconds"] > 1_000
-            assert server.quotas._shares == {FLOODING.tenant_id: rate}
-            more = asyncio.create_task(sent(port, "FLOOD", 4 * rate))
-            await sent(port, "CALM", 500)
+            credit = server.quotas._credits[FLOODING.tenant_id]
+            assert 1 <= credit < WINDOW_LEAST, "its own waits"
+            assert server.quotas._credits[CALM.tenant_id] >= WINDOW_LEAST
+            more = asyncio.create_task(sent(port, "FLOOD", MORE))
             async with asyncio.timeout(20):
                 while FLOODING.tenant_id not in server.quotas._held:
                     await asyncio.sleep(0.01)
+            await sent(port, "CALM", 20)
             assert CALM.tenant_id not in server.quotas._held
-            ledger.take(10_000)
-            for _ in range(CALM_LOOKS + 1):
+            ledger.take(100)
+            shares.look()
+            found = shares.gauges()
+            assert found["slowed"] == 1
+            assert found[f"messages until the next look: {FLOODING.tenant_id}"] >= 1
+            assert found["delay_milliseconds"] > 0
+            for _ in range(3 * int(CALM_SECONDS / LOOK_SECONDS)):
+                ledger.take(10_000)
                 shares.look()
-            assert (shares.gauges()["slowed"], server.quotas._shares) == (0, {})
+                await asyncio.sleep(0.01)
+            assert shares.gauges()["slowed"] == 0
             await more
             await server.close(grace_seconds=1.0)
-            assert sum(ends().values()) == 2_000 + 4 * rate + 520, "nothing was lost"
+            assert sum(ends().values()) == 2_000 + MORE + 40, "nothing was lost"
 
     asyncio.run(asyncio.wait_for(test(), 120))
     told = [each.getMessage() for each in caplog.records if each.name == "ops.sharing"]
@@ -186,21 +194,21 @@ def test_who_cannot_see_the_ledger_slows_nobody_and_looks_again(away, monkeypatc
     shares = Sharing(quotas, lambda: {0: next(looks)}, ends)
     share, told = quotas.share, []
 
-    def noted(rates):
-        told.append(dict(rates))
-        if rates and not gone.is_set():
+    def noted(given, until):
+        told.append(dict(given))
+        if given and not gone.is_set():
             gone.set()
-        elif gone.is_set() and not rates:
+        elif gone.is_set() and not given:
             slowed.set()
-        return share(rates)
+        share(given, until)
 
     monkeypatch.setattr(quotas, "share", noted)
     shares.start()
     assert slowed.wait(20), "nobody is slowed any more"
     assert seen_again.wait(20)
     shares.stop()
-    assert quotas._shares == {}
-    assert any(FLOODING.tenant_id in rates for rates in told)
+    assert quotas._credits == {}
+    assert any(FLOODING.tenant_id in given for given in told)
 
 
 def test_without_looking_a_flood_is_never_slowed(store, stack, topic):

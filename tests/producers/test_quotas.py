@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from math import inf
 from uuid import UUID
 
 import pytest
 
 from producers import quotas
 from producers.mllp import encode
-from producers.quotas import Quotas
+from producers.quotas import CREDIT_SECONDS, Quotas
 
 
 def run(test):
@@ -84,27 +85,47 @@ def test_a_feed_over_its_rate_is_read_later_and_loses_nothing(serving, message, 
 def test_a_share_slows_its_tenant_alone_and_tells_who_had_to_wait(feed):
     flood, calm = feed, replace(feed, feed_id=UUID(int=9), tenant_id=UUID(int=8))
     held = Quotas()
-    assert held.share({flood.tenant_id: 2}) == set()
+    held.share({flood.tenant_id: 2}, 6.0)
+    assert held.wait(flood, 5.0) == 0
     for _ in range(5):
         held.charge(flood, 5.0)
         held.charge(calm, 5.0)
     assert held.wait(calm, 5.0) == 0
-    assert held.wait(flood, 5.0) == pytest.approx(1.5)
+    assert held.wait(flood, 5.0) == CREDIT_SECONDS
     assert held.sent == {flood.tenant_id: 5, calm.tenant_id: 5}
-    assert held.share({}) == {flood.tenant_id}
+    assert held.held() == {flood.tenant_id}
+    assert held.held() == set(), "since it was last asked"
+    held.share({}, 6.0)
     assert held.wait(flood, 5.0) == 0
 
 
-@pytest.mark.parametrize(("quota", "share", "wait"), [(2, 20, 1.0), (20, 2, 1.0)])
-def test_of_quota_and_share_the_lower_holds_and_who_waits_by_a_quota_asks_for_no_more(
-    feed, quota, share, wait
+def test_what_was_read_beyond_a_share_is_owed_from_the_next_ones(feed):
+    held = Quotas()
+    held.share({feed.tenant_id: 2}, 6.0)
+    for _ in range(5):
+        held.charge(feed, 5.0)
+    held.share({feed.tenant_id: 3}, 6.0)
+    assert held.wait(feed, 5.0) > 0
+    held.share({feed.tenant_id: 1}, 6.0)
+    assert held.wait(feed, 5.0) == 0
+
+
+def test_a_share_that_nobody_renews_holds_for_its_time_and_no_longer(feed):
+    held = Quotas()
+    held.share({feed.tenant_id: 0}, 6.0)
+    assert [held.wait(feed, now) > 0 for now in (5.0, 5.9, 6.0, 7.0)] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("credit", "wait"), [(0, 1.0), (9, 1.0)])
+def test_a_quota_holds_beside_a_share_and_who_waits_by_it_alone_asks_for_no_more(
+    feed, credit, wait
 ):
-    bound, held = replace(feed, tenant_messages_per_second=quota), Quotas()
-    held.share({feed.tenant_id: share})
+    bound, held = replace(feed, tenant_messages_per_second=2), Quotas()
+    held.share({feed.tenant_id: credit}, 6.0)
     for _ in range(4):
         held.charge(bound, 5.0)
     assert held.wait(bound, 5.0) == pytest.approx(wait)
-    assert held.share({}) == ({feed.tenant_id} if share < quota else set())
+    assert held.held() == (set() if credit else {feed.tenant_id})
 
 
 def test_a_flood_is_slowed_to_its_share_beside_a_calm_feed_that_is_not(serving, message, feed):
@@ -118,15 +139,15 @@ def test_a_flood_is_slowed_to_its_share_beside_a_calm_feed_that_is_not(serving, 
             flood, quiet = await intake.connect(), await intake.connect()
             await flood.say(encode(message(0, sender="FLOOD")))
             assert (await flood.hear())[:2] == ("AA", "0")
-            intake.server.quotas.share({flooding.tenant_id: 50})
+            intake.server.quotas.share({flooding.tenant_id: 50}, inf)
             for n in range(1, 121):
                 await flood.say(encode(message(n, sender="FLOOD")))
             await intake.until(lambda: any(each._paused for each in intake.server.connections))
             for n in range(20):
                 await quiet.say(encode(message(n, sender="CALM")))
                 assert (await quiet.hear())[:2] == ("AA", str(n))
-            slowed = intake.server.quotas.share({})
-            assert slowed == {flooding.tenant_id}
+            assert intake.server.quotas.held() == {flooding.tenant_id}
+            intake.server.quotas.share({}, inf)
             assert [(await flood.hear())[:2] for _ in range(120)] == [
                 ("AA", str(n)) for n in range(1, 121)
             ]  # fmt: skip
