@@ -127,7 +127,9 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped
     async def consume(self, stream: StreamT) -> None:
         """The agent: one partition's chunks, one after the other."""
         async for event in stream.events():
-            await self.follow(event.value)
+            chunk = self.consumer.gather(event.value)
+            if chunk is not None:
+                await self.follow(chunk)
 
     def prepare(self, tp: TP, records: Sequence[ports.Record]) -> Future[Any] | None:
         """Begin to decode a chunk while those before it are being written."""
@@ -207,14 +209,14 @@ class App(faust.App):  # type: ignore[misc]  # Faust is untyped
 
     async def _write(self, chunk: Chunk) -> int:
         """Run the processor's transaction in a thread; return the next offset."""
-        tp, prepared = chunk.partition, chunk.prepared
-        batch: Any = chunk.records
-        if prepared is not None and prepared.done() and prepared.exception() is not None:
-            prepared = self.prepare(tp, chunk.records)  # it failed before; the cause may be gone
-        if prepared is not None:
-            batch = await asyncio.wrap_future(prepared)
+        batch: list[Any] = []
+        for part in chunk.parts:
+            prepared = part.prepared
+            if prepared is not None and prepared.done() and prepared.exception() is not None:
+                prepared = self.prepare(chunk.partition, part.records)  # the cause may be gone
+            batch += part.records if prepared is None else await asyncio.wrap_future(prepared)
         self.counts["chunks"] += 1
-        return await self._in_thread(self._apply, tp, batch)
+        return await self._in_thread(self._apply, chunk.partition, batch)
 
     def _apply(self, tp: TP, batch: Any) -> int:  # noqa: ANN401  the processor's own type
         hit("processor: fetched")

@@ -84,10 +84,11 @@ class Processor(Protocol):
 class Preparing(Protocol):
     """A processor that can decode a chunk while the one before it is written."""
 
-    def prepare(self, topic: str, partition: int, records: Sequence[Record]) -> Any:  # noqa: ANN401
+    def prepare(self, topic: str, partition: int, records: Sequence[Record]) -> list[Any]:
         """Return what ``apply`` is to get instead of the records; pure, and run at most ahead.
 
-        Of a chunk that a rewind or a rebalance overtakes, the result is dropped unseen.
+        What is returned of consecutive records is joined where they are applied together. Of a
+        chunk that a rewind or a rebalance overtakes, the result is dropped unseen.
         """
 
 

@@ -7,11 +7,11 @@ fails when the original changes.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka.consumer import fetcher
@@ -32,14 +32,33 @@ GATHER_SECONDS = 0.01  # for partitions that are being emptied to be asked for t
 MIRROR_SECONDS = 5.0  # a commit to Kafka is given up after this; the next one carries it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive records as they were read at once, and what is prepared of them."""
+
+    records: Sequence[ConsumerRecord]
+    prepared: Future[Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the values."""
+        return sum(len(record.value or b"") for record in self.records)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
-    """Consecutive records of one partition, read after the same seek."""
+    """Consecutive records of one partition, read after the same seek, in one part or several."""
 
     partition: TP
-    records: Sequence[ConsumerRecord]
+    parts: Sequence[Part]
     seek: int  # how many seeks the partition had seen: an older chunk is out of date
-    prepared: Future[Any] | None = None
+
+    @property
+    def records(self) -> Sequence[ConsumerRecord]:
+        """The records of all parts."""
+        if len(self.parts) == 1:
+            return self.parts[0].records
+        return [record for part in self.parts for record in part.records]
 
 
 class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # as untyped as Faust
@@ -104,6 +123,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
         self.positions: dict[TP, int] = {}  # next offset of each partition taken
         self._mirrored: dict[TP, int] = {}
         self._room = asyncio.Event()
+        self._read: defaultdict[TP, deque[Chunk]] = defaultdict(deque)  # and not applied yet
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -131,8 +151,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
                 # Faust drops what lies below the offset it read last; a rewind goes below it.
                 self._read_offset[tp] = None
                 prepared = self.app.prepare(tp, part)
-                chunk = Chunk(partition=tp, records=part, seek=seek, prepared=prepared)
+                chunk = Chunk(partition=tp, parts=(Part(part, prepared),), seek=seek)
+                self._read[tp].append(chunk)
                 yield tp, self._message(chunk, generation)
+
+    def gather(self, chunk: Chunk) -> Chunk | None:
+        """The chunk with those that were read since, as one; None if it was gathered before.
+
+        Beside a transaction what comes is read in bits, and each bit would cost another one.
+        """
+        read = self._read[chunk.partition]
+        if chunk not in read:
+            return None
+        while read.popleft() is not chunk:
+            pass  # what a seek or a rebalance dropped
+        parts = list(chunk.parts)
+        records, size = len(chunk.records), parts[0].size
+        while read and read[0].seek == chunk.seek:
+            [part] = read[0].parts
+            records, size = records + len(part.records), size + part.size
+            follows = part.records[0].offset == parts[-1].records[-1].offset + 1
+            if not follows or records > CHUNK_RECORDS or size > CHUNK_BYTES:
+                break
+            parts.append(part)
+            read.popleft()
+        return replace(chunk, parts=parts)
 
     def _message(self, chunk: Chunk, generation: int) -> ConsumerMessage:
         """The chunk as one message at its last record's offset."""
@@ -161,6 +204,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
         """
         self.positions.clear()
         self._mirrored.clear()
+        self._read.clear()
         deadline = self.loop.time() + TAKE_SECONDS
         for pause in pauses():
             try:

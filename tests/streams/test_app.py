@@ -9,19 +9,22 @@ import textwrap
 import threading
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from faust.types import TP
 from mode.threads import WorkerThread
 
-from streams import ports
+from streams import ports, transport
 from streams.app import App, describe, make_app
 from streams.log import QUIET
+from streams.transport import Chunk, Part
 from tests.topics import make_topic
 
 PARTITIONS = 4
@@ -40,6 +43,14 @@ class Store:
         self.epochs: Counter[ports.Partition] = Counter()
         self.no_record: Counter[ports.Partition] = Counter()
         self.orders: dict[ports.Partition, list[int]] = {}
+
+
+@dataclass(frozen=True)
+class Read:
+    """A record, as far as chunks ask."""
+
+    offset: int
+    value: bytes = b"v"
 
 
 class Fake:
@@ -341,6 +352,67 @@ def test_the_next_chunk_is_prepared_while_one_is_applied_and_order_holds(line: L
     with line.worker(Preparing(line.topic, line.store)):
         until(lambda: line.total() == 6_000, "the records")
     assert line.store.orders[line.topic, 0] == list(range(6_000))
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+def test_what_is_read_beside_a_transaction_is_applied_by_the_next_one_together(
+    line: Line, prepares: bool
+) -> None:
+    begun, go, batches = threading.Event(), threading.Event(), []
+
+    def trouble(_: ports.Partition, batch: Sequence[ports.Record]) -> None:
+        batches.append([record.offset for record in batch])
+        begun.set()
+        assert go.wait(PATIENCE_SECONDS)
+
+    fake = Fake(line.topic, line.store)
+    fake.trouble = trouble
+    if prepares:
+        fake.prepare = lambda *chunk: list(chunk[-1])
+    tp = TP(line.topic, 0)
+    with line.worker(fake) as app:
+        line.produce(1, partitions=[0])
+        assert begun.wait(PATIENCE_SECONDS)
+        for waiting in (1, 2):
+            line.produce(1, partitions=[0])
+            until(lambda n=waiting: len(app.consumer._read[tp]) == n, "chunks that wait")
+        go.set()
+        until(lambda: line.total() == 3, "the records")
+        line.produce(1, partitions=[0])
+        until(lambda: line.total() == 4, "one more")
+        assert app.counts["chunks"] == 3
+    assert batches == [[0], [1, 2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "seeks", "limit", "gathered"),
+    [
+        ([[1, 2], [3], [4, 5]], [0, 0, 0], 100, [1, 2, 3, 4, 5]),
+        ([[1, 2], [3], [4, 5]], [0, 0, 0], 4, [1, 2, 3]),
+        ([[1, 2], [3], [4, 5]], [0, 0, 1], 100, [1, 2, 3]),
+        ([[1, 2], [4], [5]], [0, 0, 0], 100, [1, 2]),
+    ],
+)
+def test_chunks_are_gathered_within_their_limits_and_never_past_a_hole_or_a_seek(
+    offsets: list[list[int]], seeks: list[int], limit: int, gathered: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(transport, "CHUNK_RECORDS", limit)
+    tp = TP("t", 0)
+    consumer = transport.Consumer.__new__(transport.Consumer)
+    made = [
+        Chunk(partition=tp, parts=(Part([Read(each) for each in run]),), seek=seek)
+        for run, seek in zip(offsets, seeks, strict=True)
+    ]
+    dropped = Chunk(partition=tp, parts=(Part([Read(1)]),), seek=0)
+    consumer._read = {tp: deque([dropped, *made])}
+    found = consumer.gather(made[0])
+    assert [record.offset for record in found.records] == gathered
+    left = [consumer.gather(each) for each in made[1:]]
+    told = [r.offset for each in (found, *left) if each is not None for r in each.records]
+    assert told == [each for run in offsets for each in run], "each record once, in order"
+    assert consumer.gather(made[0]) is None
+    assert consumer.gather(dropped) is None
 
 
 WORKER = """
