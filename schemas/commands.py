@@ -26,6 +26,8 @@ class CommandType:
 
     ``creates``: it makes its stream, and is refused where that stands; all others are refused
     where it doesn't, but for one that ``founds``: that may be the first of its stream, or not.
+    ``follows``: its stream's id follows from another's; where not, the issuer of one that creates
+    chooses an id, which is none of those that are made here.
     ``sealed`` are the fields of the data that become sealed fields of events; under the person
     that the field ``person`` names, else under the stream's own id.
     ``references`` are fields whose id, or each of whose ids, must name a stream of the tenant, of
@@ -42,6 +44,7 @@ class CommandType:
     schema_version: int = 1
     creates: bool = False
     founds: bool = False
+    follows: bool = False
     sealed: tuple[str, ...] = ()
     references: Mapping[str, str] = field(default_factory=dict)
     person: str | None = None
@@ -201,12 +204,12 @@ _VERIFICATION: tuple[CommandType, ...] = (
     ),
     CommandType(
         name="verification.decide", stream_type="verification", record="VerificationDecide",
-        founds=True, sealed=("reason",), person="patient_id", references=_DECIDED_ON,
+        founds=True, follows=True, sealed=("reason",), person="patient_id", references=_DECIDED_ON,
         unless=_OF_AN_ORDER, scope=Scope.DEPARTMENT, owner="task_id",
     ),
     CommandType(
         name="verification.resolve", stream_type="verification", record="VerificationResolve",
-        founds=True, sealed=("reason",), person="patient_id", references=_DECIDED_ON,
+        founds=True, follows=True, sealed=("reason",), person="patient_id", references=_DECIDED_ON,
         unless=_OF_AN_ORDER, scope=Scope.DEPARTMENT, owner="task_id",
     ),
 )  # fmt: skip
@@ -214,7 +217,7 @@ _VERIFICATION: tuple[CommandType, ...] = (
 _FLIGHTPLAN: tuple[CommandType, ...] = (
     CommandType(
         name="flightplan.create", stream_type="flightplan", record="FlightplanCreate",
-        creates=True, sealed=("title",), person="patient_id",
+        creates=True, follows=True, sealed=("title",), person="patient_id",
         references={"patient_id": "patient", "admission_id": "admission"},
         scope=Scope.TENANT,
     ),

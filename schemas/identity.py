@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 EVENTS = UUID("6f1d7c1e-4a5b-5f0e-9d53-0b6c2f6f7a10")  # namespace of event ids; never changes
-_VERSION_8 = 0x8 << 76
+VERSION = 8  # of the UUIDs that are made here out of others' names
+_VERSION_8 = VERSION << 76
 _VARIANT = 0b10 << 62
 _KEEP = ~((0xF << 76) | (0b11 << 62)) & ((1 << 128) - 1)
 _SEPARATOR = b"\x1f"
@@ -85,6 +86,16 @@ def control(identity_key: bytes, feed_id: UUID, control_id: str) -> UUID:
 def event(message_id: UUID, event_type: str, ordinal: int, role: str) -> UUID:
     """An event's id: the message, the event type, ordinal of its segment, its role in there."""
     return uuid5(EVENTS, f"{message_id}/{event_type}/{ordinal}/{role}")
+
+
+def following(namespace: UUID, name: str) -> str:
+    """An id that follows from another one, by a hash without a key: UUID version 8 too."""
+    return str(UUID(int=(uuid5(namespace, name).int & _KEEP) | _VERSION_8 | _VARIANT))
+
+
+def reserved(stream_id: str) -> bool:
+    """Whether an id is of the version of those that are made here: nobody else chooses one."""
+    return UUID(stream_id).version == VERSION
 
 
 def app_feed(tenant_id: UUID) -> UUID:

@@ -3,15 +3,14 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
+from schemas import identity
 from streams.verification.facts import Evidence, Facts, Order, Rule, Task
 from streams.verification.people import People
 from streams.verification.timing import OCCURRENCES_MAX, Instance, instances
 
 TASKS = UUID("0d2f6a52-5d0a-5c61-9b0e-2b8a6f1c4e33")  # namespace of these tasks' ids; never changes
-VERSION = 8  # of the UUIDs that we make; whoever could take one would have the order's task
-_VERSION_BIT = 76  # where a UUID's version stands (RFC 9562)
 _Named = TypeVar("_Named", Task, Evidence)
 Same = Mapping[tuple[str, str | None, str], str]
 """By tenant, patient and a filler's id of an order: the id it stands under."""
@@ -45,13 +44,14 @@ def is_asked(task_id: str, order_id: str, rule_id: str) -> bool:
 
 def id_of(order_id: str, rule_id: str, number: int) -> str:
     """The id of an order's task: of a UUID version in which no command creates one."""
-    named = uuid5(TASKS, f"{order_id}/{rule_id}/{number}").int
-    return str(UUID(int=named & ~(0xF << _VERSION_BIT) | VERSION << _VERSION_BIT))
+    return identity.following(TASKS, f"{order_id}/{rule_id}/{number}")
 
 
-def reserved(task_id: str) -> bool:
-    """Whether an id may be that of a task that an order makes, by now or later."""
-    return UUID(task_id).version == VERSION
+def instance_of(task: Task) -> Instance:
+    """When a task is due, as its order has it."""
+    return Instance(
+        starts_at=task.window_starts_at, ends_at=task.window_ends_at, due_at=task.due_at
+    )
 
 
 def named(facts: Facts, people: People) -> Facts:

@@ -62,7 +62,7 @@ class Engine:
         near = [stream for kind in HOMES for _, each, stream in references if each == kind]
 
         def decide(state: Any) -> Sequence[Row] | Rejected:  # noqa: ANN401  the aggregate's own
-            answer = aggregate.decide(state, asked)
+            answer = _reserved(asked, declared) or aggregate.decide(state, asked)
             if isinstance(answer, Rejection):
                 assert 0 < len(answer.rule) <= RULE_CHARS_MAX, "a rule is a short code"
                 assert 0 < len(answer.said) <= SAID_CHARS_MAX, "a rule is said in a line"
@@ -186,6 +186,14 @@ def _clear(row: Row, opens: frozenset[str], stream_id: UUID, keys: Keys) -> dict
         }
     except KeyDestroyed:
         return {}
+
+
+def _reserved(asked: Asked, declared: CommandType) -> Rejection | None:
+    """Refuse an id that something else may come to have: the one or the other could not be."""
+    if not declared.creates or declared.follows or not identity.reserved(asked.stream_id):
+        return None
+    said = "ids of version 8 follow from other things: choose another, as of version 4"
+    return Rejection(rule="id_reserved", said=said)
 
 
 def _permitted(record: Row, declared: CommandType) -> frozenset[str] | None:

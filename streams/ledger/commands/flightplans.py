@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
-from uuid import UUID, uuid5
+from uuid import UUID
 
+from schemas import identity
 from streams.ledger.commands import fields
 from streams.ledger.commands.aggregate import (
     FOUND,
@@ -72,7 +73,7 @@ class Plan:
 
 def stream_of(admission_id: str) -> str:
     """The stream of an admission's plan."""
-    return str(uuid5(STREAMS, admission_id))
+    return identity.following(STREAMS, admission_id)
 
 
 def evolve(state: Plan | None, event: Told) -> Plan:

@@ -12,7 +12,6 @@ from streams.ledger.commands import clocks, fields, registers, shared
 from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
 from streams.ledger.commands.registers import Stamp
 from streams.ledger.commands.shared import Kind, Shared, Write
-from streams.verification import asked as orders
 
 PENDING, IN_PROGRESS, COMPLETED, CANCELLED = "pending", "in_progress", "completed", "cancelled"
 KIND: Final = Kind(
@@ -67,7 +66,6 @@ def decide(state: Shared | None, asked: Asked) -> list[Happened] | Rejection:
 def _create(asked: Asked, stamp: Stamp) -> list[Happened] | Rejection:
     data = asked.data
     refused = fields.first(
-        _reserved(asked.stream_id),
         fields.line("title", data["title"]),
         fields.prose("description", data["description"]),
         _times(data),
@@ -83,14 +81,6 @@ def _create(asked: Asked, stamp: Stamp) -> list[Happened] | Rejection:
     )
     facts = {name: data[name] for name in KIND.facts}
     return refused or shared.happened(KIND, None, facts, stamp, write)
-
-
-def _reserved(stream_id: str) -> Rejection | None:
-    """Who took the id of an order's task would decide on it, and on who sees it."""
-    if not orders.reserved(stream_id):
-        return None
-    said = "ids of version 8 are those of tasks that orders make: choose another, as of version 4"
-    return Rejection(rule="id_reserved", said=said)
 
 
 def _edit(asked: Asked) -> Write | Rejection:

@@ -10,8 +10,9 @@ the decider had seen.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
+from schemas import identity
 from streams.ledger.commands import clocks, fields, registers
 from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
 from streams.ledger.commands.clocks import Hlc, VectorClock
@@ -45,7 +46,7 @@ class Decisions:
 
 def stream_of(task_id: str) -> str:
     """The stream of the decisions on a task."""
-    return str(uuid5(STREAMS, task_id))
+    return identity.following(STREAMS, task_id)
 
 
 def evolve(state: Decisions | None, event: Told) -> Decisions:

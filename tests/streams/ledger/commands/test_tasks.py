@@ -1,21 +1,16 @@
 """Tasks: the machine of their status, what is refused, and what devices apart do to them."""
 
-from dataclasses import replace
-
 import pytest
 
 from streams.ledger.commands import clocks, fields, registers, tasks
-from streams.ledger.commands.aggregate import FOUND, FOUNDED, Asked
-from streams.verification.asked import id_of
+from streams.ledger.commands.aggregate import FOUND, FOUNDED
 from tests.streams.ledger.commands.working import (
     NOW,
     NURSE,
     PATIENT,
     SECOND,
-    TENANT,
     Stream,
     apart,
-    data_of,
     named,
     task,
 )
@@ -53,16 +48,6 @@ def test_a_task_is_created_started_and_completed():
     assert (last["data"]["patient_id"], last["person_id"]) == (PATIENT, PATIENT)
     assert last["data"]["due_at"] == NOW
     assert last["data"]["admission_id"] == named("visit")
-
-
-def test_a_task_takes_no_id_that_a_task_of_an_order_may_have():
-    made = id_of(named("order"), named("rule"), 0)
-    asked = Asked(
-        command_id=named("create"), command_type="task.create", stream_id=made,
-        tenant_id=TENANT, issued_at=NOW, issued_by=NURSE, data=data_of("task.create", **FULL),
-    )  # fmt: skip
-    assert tasks.decide(None, asked).rule == "id_reserved"
-    assert len(tasks.decide(None, replace(asked, stream_id=named("task")))) == 1
 
 
 def test_titles_and_descriptions_are_sealed_and_nothing_of_them_is_in_the_data():
