@@ -37,12 +37,13 @@ def around(connection: Connection[Row], tenant_id: str, patients: Sequence[str])
     rules = sorted({row["rule_id"] for row in tasks if row["rule_id"]})
     orders = connection.execute(_ORDERS, (list(patients),)).fetchall()
     evidence = connection.execute(_EVIDENCE, (list(patients),)).fetchall()
+    decided = [[row["task_id"] for row in tasks], [row["order_id"] for row in orders]]
     visits = {row["admission_id"] for row in (*tasks, *evidence, *orders)} - {None}
     return Around(
         tasks=tasks,
         evidence=evidence,
         rules=connection.execute(_RULES, (rules, bool(orders), tenant_id)).fetchall(),
-        decisions=connection.execute(_DECISIONS, ([row["task_id"] for row in tasks],)).fetchall(),
+        decisions=connection.execute(_DECISIONS, decided).fetchall(),
         watermarks=connection.execute(_WATERMARKS_OF, (tenant_id,)).fetchall(),
         visits=connection.execute(_VISITS, (sorted(visits),)).fetchall(),
         links=connection.execute(_LINKS, (list(patients), list(patients))).fetchall(),
@@ -136,8 +137,9 @@ WHERE rule_id = ANY (%s::uuid[]) OR (%s AND tenant_id = %s AND order_codes <> '[
 """
 _DECISIONS = """
 SELECT event_id, tenant_id, task_id, decided, vector_clock, version, decided_by, recorded_at,
-       hlc_micros, hlc_counter, hlc_node
-FROM verification_decisions WHERE task_id = ANY (%s::uuid[])
+       hlc_micros, hlc_counter, hlc_node, patient_id, order_id, rule_id,
+       window_starts_at, window_ends_at, due_at
+FROM verification_decisions WHERE task_id = ANY (%s::uuid[]) OR order_id = ANY (%s::uuid[])
 """
 _WATERMARKS_OF = """
 SELECT tenant_id, feed_id, told, max(clinical_at) AS clinical_at FROM feed_watermarks

@@ -25,13 +25,18 @@ STATUSES = (
 class Verification:
     """What is known of a task: its outcome, for which reasons, by which evidence.
 
-    ``order_id`` is the order that makes the task, None where a command created it.
+    ``order_id`` is the order that makes the task, None where a command created it. When it is
+    due stands in ``due_at``, ``window_starts_at`` and ``window_ends_at``, as far as its order
+    says; a decision on it repeats them.
     ``revision`` rises with each changed outcome; ``awaits_at`` is the instant that the feeds
     have to pass before absence says more. Ids are UUID texts.
     """
 
     task_id: str
     order_id: str | None
+    due_at: datetime | None
+    window_starts_at: datetime | None
+    window_ends_at: datetime | None
     patient_id: str | None
     rule_id: str | None
     rule_version: int | None
@@ -140,12 +145,14 @@ def _read(cursor: str) -> UUID:
 
 
 # A task that commands create has said how it stands; one that an order makes has no status.
-_ORDER = SQL("""(
-    SELECT order_id FROM verification_tasks AS asked
+_OF_ORDER = SQL("""(
+    SELECT {0} FROM verification_tasks AS asked
     WHERE asked.task_id = emr_verifications.task_id AND asked.status_said = '[]'
-) AS order_id""")
+) AS {0}""")
+_ASKED = frozenset({"order_id", "due_at", "window_starts_at", "window_ends_at"})
 _COLUMNS = SQL(", ").join(
-    _ORDER if each.name == "order_id" else Identifier(each.name) for each in fields(Verification)
+    (_OF_ORDER if each.name in _ASKED else SQL("{0}")).format(Identifier(each.name))
+    for each in fields(Verification)
 )
 _PAGE = """
 SELECT {columns} FROM emr_verifications

@@ -16,7 +16,7 @@ from sinks.database import Row
 from streams.verification import absence, rows
 from streams.verification.absence import Progress
 from streams.verification.facts import Facts
-from streams.verification.judge import Case, looked_at
+from streams.verification.judge import Case, decided, looked_at
 from streams.verification.matching import Candidate
 
 NEAR_MAX = 10  # pieces of evidence that are shown, the nearest in time first
@@ -47,6 +47,12 @@ _REASONS = {
     "decided_alike": "a person decided the same",
     "decided_otherwise": "a person decided otherwise and had not seen all the evidence"
     " (hint: verification.resolve)",
+    "decided_for_another_time": "a decision is about a time at which its order is not due now,"
+    " and counts for nothing",
+    "decided_without_time": "a decision does not say for which time, and counts for nothing"
+    " (hint: decide again)",
+    "decided_for_another_patient": "a decision names another patient, and counts for nothing"
+    " (hint: decide again)",
     "decisions_differ": "people decided differently, not knowing of each other"
     " (hint: verification.resolve)",
     "evidence_pending": "it is under way",
@@ -85,7 +91,7 @@ def verify(task: UUID, called: str, as_json: bool) -> None:
     case = looked_at(facts, str(task))
     progress = absence.progress(facts.watermarks).get(str(tenant.tenant_id))
     if as_json:
-        shown.json(_data(task, known, case, progress))
+        shown.json(_data(task, known, facts, case, progress))
         return
     for line in told(known, facts, case, progress):
         click.echo(line)
@@ -108,14 +114,21 @@ def told(
         if known["verified_at"]:
             yield f"  known since {shown.moment(known['verified_at'])}"
         yield f"  revision {known['revision']}, judged {shown.moment(known['judged_at'])}"
-        for each in facts.decisions:
-            if each.task_id == known["task_id"]:
-                overruled = "" if each.event_id in known["decisions"] else ", overruled since"
-                yield f"decision of user {each.decided_by}: {each.outcome}{overruled}"
+        yield from _decisions(known, facts)
     if case is not None:
         counted = {each["evidence_id"] for each in known["evidence"]} if known else set()
         yield from _evidence(case, counted)
         yield from _feeds(case, progress)
+
+
+def _decisions(known: Row, facts: Facts) -> Iterator[str]:
+    """The decisions on a task, those that count for nothing too, each with its time."""
+    for each, why in decided(facts, known["task_id"]):
+        stands = why is None and each.event_id in known["decisions"]
+        idle = ", counts for nothing" if why is not None else ", overruled since"
+        due = each.due.told if each.due else None
+        when = f" for {shown.moment(due)}" if due else ""
+        yield f"decision of user {each.decided_by}: {each.outcome}{when}{'' if stands else idle}"
 
 
 def _asked(case: Case) -> Iterator[str]:
@@ -166,7 +179,7 @@ def near(case: Case) -> list[Candidate]:
 
 
 def _data(
-    task: UUID, known: Row | None, case: Case | None, progress: Progress | None
+    task: UUID, known: Row | None, facts: Facts, case: Case | None, progress: Progress | None
 ) -> Mapping[str, Any]:
     result = None
     if known is not None:
@@ -175,6 +188,16 @@ def _data(
         "task_id": task,
         "order_id": case.task.order_id if case else None,
         "result": result,
+        "decisions": [
+            {
+                "event_id": each.event_id,
+                "outcome": each.outcome,
+                "decided_by": each.decided_by,
+                "due": each.due and each.due.told,
+                "counts_for_nothing": why,
+            }
+            for each, why in decided(facts, str(task))
+        ],
         "evidence": [
             {
                 "evidence_id": each.evidence.evidence_id,

@@ -134,7 +134,14 @@ verification_decisions = Table(
     Column("hlc_node", String(64), nullable=False),
     time("recorded_at"),
     *origin(),
+    Column("patient_id", Uuid, comment="as the decider had it"),
+    Column("order_id", Uuid, comment="that makes the task; none: a command created it"),
+    Column("rule_id", Uuid, comment="by which it does"),
+    time("window_starts_at", nullable=True),
+    time("window_ends_at", nullable=True),
+    time("due_at", nullable=True),
     Index("idx_verification_decisions_tenant", "tenant_id"),
+    Index("idx_verification_decisions_order", "order_id"),
     Index("idx_verification_decisions_task", "task_id"),
 )
 

@@ -6,7 +6,7 @@ them. One that hasn't is concurrent with them: where both say the same nothing i
 they differ both are kept, until someone decides who has seen both (rule V11).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,12 +49,14 @@ class Verdict:
     hlc: tuple[int, int, str] | None = None
 
 
-def standing(decisions: Iterable[Decision]) -> dict[tuple[str, str], Standing]:
-    """By tenant and task; of equal clocks the later version of the stream knew the earlier."""
-    by_task: dict[tuple[str, str], dict[str, Decision]] = {}
-    for each in decisions:
-        by_task.setdefault((each.tenant_id, each.task_id), {})[each.event_id] = each
-    return {task: _standing(tuple(told.values())) for task, told in by_task.items()}
+def standing(
+    counting: Mapping[tuple[str, str], Sequence[Decision]],
+) -> dict[tuple[str, str], Standing]:
+    """By tenant and task, of the decisions that count for it.
+
+    Of equal clocks the later version of the stream knew the earlier.
+    """
+    return {key: _standing(key[1], told) for key, told in counting.items()}
 
 
 def combined(
@@ -89,17 +91,25 @@ def combined(
     )
 
 
-def _standing(told: tuple[Decision, ...]) -> Standing:
+def _standing(task_id: str, told: Sequence[Decision]) -> Standing:
     kept = sorted(
         (each for each in told if not any(_overrules(other, each) for other in told)),
         key=lambda each: (each.version, each.event_id),
     )
     clock: Mapping[str, int] = {}
     for each in kept:
-        clock = clocks.merged(clock, each.clock)
+        seen = {EMR: each.clock[EMR]} if EMR in each.clock else {}
+        own = each.task_id == task_id  # what another's stream counts, no device of this one may
+        clock = clocks.merged(clock, each.clock if own else seen)
     return Standing(decisions=tuple(kept), clock=clock)
 
 
 def _overrules(other: Decision, each: Decision) -> bool:
+    """Whether one knew the other; under another number of the order's, clocks count apart.
+
+    Who was online then knew all that was recorded before; a device's clock tells nothing of it.
+    """
+    if other.task_id != each.task_id:
+        return other.hlc[2] == clocks.LEDGER and each.recorded_at < other.recorded_at
     order = clocks.compare(each.clock, other.clock)
     return order == "before" or (order == "equal" and each.version < other.version)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sinks.aliases import Told
-from streams.verification.timing import Timing
+from streams.verification.timing import Instance, Timing
 
 NUMBER_MAX = 18  # digits of a version that is counted; a longer one is a text
 _NEVER = datetime.min
@@ -122,7 +122,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a person decided about a task: ``verified`` or ``refuted``, and having seen what."""
+    """What a person decided about a task: ``verified`` or ``refuted``, and having seen what.
+
+    Of a task that an order makes also by which ``order_id`` and ``rule_id`` it does, and for when
+    it was ``due`` as the decider was shown it: decisions of before don't say.
+    """
 
     event_id: str
     tenant_id: str
@@ -133,6 +137,10 @@ class Decision:
     decided_by: str
     recorded_at: datetime
     hlc: tuple[int, int, str] = (0, 0, "")
+    patient_id: str | None = None
+    order_id: str | None = None
+    rule_id: str | None = None
+    due: Instance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

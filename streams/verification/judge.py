@@ -1,16 +1,17 @@
 """The judge: results of tasks, as a pure function of the set of facts (rules V1 to V13)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
 import orjson
 
-from streams.verification import absence, asked, deciding, matching
+from streams.verification import about, absence, asked, deciding, matching
 from streams.verification.absence import Progress
 from streams.verification.facts import (
+    Decision,
     Evidence,
     Facts,
     Rule,
@@ -114,10 +115,15 @@ def judge(facts: Facts) -> tuple[Result, ...]:
         side = sides.get(task.task_id) or _uncased(task, rules, people)
         near = told.get((task.tenant_id, people.of_task(task) or ""), ())
         sides[task.task_id] = _ordered(task, side, near, states)
-    decisions = deciding.standing(facts.decisions)
-    return tuple(
+    counted = about.counted(facts, people, tasks)
+    decisions = deciding.standing(counted.counting)
+    results = (
         _result(task, cases.get(task.task_id), sides[task.task_id], rules, people, decisions)
         for task in tasks
+    )
+    return tuple(
+        replace(result, reasons=(*result.reasons, *counted.why(task)))
+        for task, result in zip(tasks, results, strict=True)
     )
 
 
@@ -127,6 +133,21 @@ def looked_at(facts: Facts, task_id: str) -> Case | None:
     facts = asked.named(facts, people)
     task = next(each for each in newest_tasks(facts.tasks) if each.task_id == task_id)
     return _case(task, newest_rules(facts.rules), _by_patient(facts, people), people, {})
+
+
+def decided(facts: Facts, task_id: str) -> list[tuple[Decision, str | None]]:
+    """The decisions on a task, with the reason where one counts for nothing, as it came."""
+    people = People.of(facts)
+    facts = asked.named(facts, people)
+    counted = about.counted(facts, people, newest_tasks(facts.tasks))
+    found: list[tuple[Decision, str | None]] = [
+        (each, None)
+        for (_, task), counting in counted.counting.items()
+        for each in counting
+        if task == task_id
+    ]
+    found += [told for (_, task), idle in counted.idle.items() for told in idle if task == task_id]
+    return sorted(found, key=lambda told: (told[0].recorded_at, told[0].event_id))
 
 
 def _by_patient(facts: Facts, people: People) -> dict[tuple[str, str], list[Evidence]]:

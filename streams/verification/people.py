@@ -39,6 +39,11 @@ class People:
         """The patient for whom something is ordered now."""
         return self._of(order.tenant_id, order.admission_id, order.patient_id)
 
+    def person(self, tenant_id: str, patient_id: str) -> str:
+        """Who a patient is now."""
+        known = self.forests.get(tenant_id)
+        return patient_id if known is None else known.survivor(patient_id)
+
     def visit(self, tenant_id: str, admission_id: str | None) -> str | None:
         """The visit as which this one goes on; numbers that lead in a circle lead nowhere."""
         if admission_id is None:

@@ -21,6 +21,7 @@ from sinks.tables import (
     verification_visits,
 )
 from sinks.tables.verification import FACTS
+from streams.ledger.commands.verifications import DUE
 from streams.verification import orders, rules
 from streams.verification.facts import recency
 
@@ -194,6 +195,11 @@ def _decision(event: Event) -> list[Change]:
         "decided": data["outcome"],
         "resolves": event["event_type"] == "verification.resolved",
         "decided_by": data["author_id"],
+        "patient_id": data["patient_id"],
+        "order_id": data.get("order_id"),
+        # Events of before say neither: such a decision counts for no task of an order's.
+        "rule_id": data.get("rule_id"),
+        **{name: _time(data.get(name)) for name in DUE},
         "vector_clock": dict(data["clock"]),
         "hlc_micros": data["hlc_micros"],
         "hlc_counter": data["hlc_counter"],

@@ -23,6 +23,7 @@ from streams.verification.facts import (
 )
 from streams.verification.judge import Result
 from streams.verification.matching import Discrepancy
+from streams.verification.timing import Instance
 
 _TASK = (
     "task_id", "tenant_id", "version", "recorded_at", "patient_id", "admission_id", "rule_id",
@@ -33,7 +34,10 @@ _EVIDENCE = (
     "value_comparator", "value_code", "patient_id", "admission_id", "order_id", "performed_at",
     "reported_at", "version", "versions", "recorded_at",
 )  # fmt: skip
-_DECISION = ("event_id", "tenant_id", "task_id", "version", "decided_by", "recorded_at")
+_DECISION = (
+    "event_id", "tenant_id", "task_id", "version", "decided_by", "recorded_at", "patient_id",
+    "order_id", "rule_id",
+)  # fmt: skip
 
 
 def facts(around: Around) -> Facts:
@@ -146,11 +150,15 @@ def _evidence(row: Row) -> Evidence:
 
 
 def _decision(row: Row) -> Decision:
+    due = Instance(
+        starts_at=row["window_starts_at"], ends_at=row["window_ends_at"], due_at=row["due_at"]
+    )
     return Decision(
         **{name: row[name] for name in _DECISION},
         outcome=row["decided"],
         clock=row["vector_clock"],
         hlc=(row["hlc_micros"], row["hlc_counter"], row["hlc_node"]),
+        due=None if due == Instance() else due,
     )
 
 

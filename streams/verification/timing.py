@@ -20,6 +20,11 @@ class Instance:
     ends_at: datetime | None = None
     due_at: datetime | None = None
 
+    @property
+    def told(self) -> datetime | None:
+        """The one time of it to name it by."""
+        return self.due_at or self.ends_at or self.starts_at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from ops.access import schema_ids
 from schemas.codec import Codec
 from schemas.topics import VERIFICATIONS
-from streams.ledger.commands.verifications import stream_of
+from streams.ledger.commands.verifications import DUE, stream_of
 from tests.line.conftest import Line
 
 pytestmark = pytest.mark.alone
@@ -148,7 +148,10 @@ def test_v11_a_person_decides_on_a_task_that_an_order_makes(line: Line, rule: st
     after = ("pending", "verified", *["pending"] * 4)  # the order of the days that follow
     task = tasks(line, rule, "verified", "void", "refuted", *after)[2]
     named = {name: task[name] for name in ("task_id", "order_id", "patient_id")}
-    asked = {**named, "rule_id": rule, "outcome": "verified", "reason": "seen at the bedside"}
+    asked = {
+        **named, **{name: task[name] for name in DUE}, "rule_id": rule, "outcome": "verified",
+        "reason": "seen at the bedside",
+    }  # fmt: skip
     command(line, "verification.decide", stream_of(task["task_id"]), asked)
     tasks(line, rule, "verified", "void", "verified", *after)
     assert line.json("verify", task["task_id"])["order_id"] == task["order_id"]

@@ -236,7 +236,8 @@ def test_v11_a_task_that_an_order_makes_is_decided_on_by_who_has_all_departments
     stream = UUID(verifications.stream_of(task_id))
 
     def decide(name: str = "decide", token: str = "every", **given: Any) -> Answered:
-        data = {**made, "patient_id": str(PATIENT), "outcome": "verified", **given}
+        due = {"due_at": "2026-03-01T10:00:00Z"}
+        data = {**made, **due, "patient_id": str(PATIENT), "outcome": "verified", **given}
         return port.post(f"verification.{name}", stream, token, **data)
 
     assert decide().json["rule"] == "unknown_reference: order_id"

@@ -2,7 +2,8 @@
 
 All decisions on a task are in one stream, whose id follows from the task's. A task that an order
 makes has no stream of its own: its id follows from the order's and the rule's, so that it can be
-decided on whatever else is known by then. None is ever lost:
+decided on whatever else is known by then. Its number says nothing of when it is due, which the
+decision therefore says too. None is ever lost:
 which ones stand is read from their clocks, in which ``emr`` counts the versions of evidence that
 the decider had seen.
 """
@@ -22,6 +23,9 @@ from streams.verification import asked as orders
 STREAMS = UUID("5a1c2a0e-9f0d-5c55-8a43-7f1f0a6d2c4b")  # namespace of stream ids; never changes
 EMR: Final = "emr"
 """The replica that the feeds are in vector clocks."""
+DUE: Final = ("due_at", "window_starts_at", "window_ends_at")
+"""When an order's task was due, as the decider was shown it."""
+_NAMED = ("task_id", "order_id", "rule_id", "patient_id", "outcome", *DUE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,8 @@ def decide(state: Decisions | None, asked: Asked) -> list[Happened] | Rejection:
     if unknown is not None:
         return unknown
     resolves = asked.command_type == "verification.resolve"
-    if resolves and state is None:
+    # Of an order's they may have decided about the same time under another number.
+    if resolves and state is None and data["order_id"] is None:
         return Rejection(rule="no_conflict", said="nobody has decided on the task yet")
     if data["evidence_seen"] is not None and not 0 <= data["evidence_seen"] <= clocks.COUNTER_MAX:
         return Rejection(rule="clock_invalid", said="evidence_seen is counted from 0")
@@ -79,7 +84,7 @@ def decide(state: Decisions | None, asked: Asked) -> list[Happened] | Rejection:
         return stamp if isinstance(stamp, Rejection) else refused or []
     seen = {EMR: data["evidence_seen"]} if data["evidence_seen"] else {}
     said = {**stamp.to_data(), "clock": clocks.merged(stamp.clock, seen)}
-    named = {name: data[name] for name in ("task_id", "order_id", "patient_id", "outcome")}
+    named = {name: data[name] for name in _NAMED}
     return [
         Happened(
             event_type="verification.resolved" if resolves else "verification.decided",
@@ -97,6 +102,10 @@ def _of_order(data: Mapping[str, Any]) -> Rejection | None:
         return Rejection(
             rule="order_and_rule", said="a task of an order is named by its order_id and rule_id"
         )
+    timed = any(data[name] is not None for name in DUE)
+    if timed != (order is not None):
+        said = f"when it is due is said of a task of an order, and of no other: {', '.join(DUE)}"
+        return Rejection(rule="due_time", said=said)
     if order is None or orders.is_asked(data["task_id"], order, rule):
         return None
     return Rejection(rule="not_of_order", said="that order makes no such task by that rule")

@@ -75,6 +75,24 @@ def test_a_task_that_an_order_makes_names_it_for_who_would_decide(desk, tell, lo
     assert loaded(desk.run("verify", uid("t"), "--json"))["order_id"] is None
 
 
+def test_a_decision_about_a_time_that_the_order_left_is_shown_and_counts_for_nothing(
+    desk, tell, loaded
+):
+    codes = [{"system": "LN", "code": "24323-8"}]
+    later = told.order("o", "changed", reported="09:30", starts="11:00")
+    one = told.decided("verified", {"ledger": 1}, order="o", due="10:00")
+    tell(told.rule(order_codes=codes), told.order(starts="10:00"), one)
+    of_user = f"decision of user {uid('nurse')}: verified for 2026-03-01 10:00:00"
+    assert f"{of_user}\n" in desk.run("verify", told.asked_of("o")).stdout
+    tell(later)
+    said = desk.run("verify", told.asked_of("o")).stdout
+    assert "pending: nobody can say yet" in said
+    assert f"{of_user}, counts for nothing\n" in said
+    assert "a decision is about a time at which its order is not due now" in said
+    [told_of] = loaded(desk.run("verify", told.asked_of("o"), "--json"))["decisions"]
+    assert told_of["counts_for_nothing"] == "decided_for_another_time"
+
+
 def test_a_task_that_nobody_knows_is_one_line(desk, tell):
     unknown = str(uuid.uuid4())
     said = desk.run("verify", unknown)

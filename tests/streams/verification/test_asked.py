@@ -286,7 +286,7 @@ ORDERS = [
     daily("00", "12", days="12", name="d", repeats="BID"), told.evidence("y", "1 09:00", order="d"),
     told.order("d", "changed", reported="10:00", as_needed=True, repeats="PRN", due=[], code=None),
     daily("00", "08", "16", name="d", said="changed", reported="10:30", repeats="TID"),
-    told.decided("refuted", {"tablet": 1}, order="d"),
+    told.decided("refuted", {"tablet": 1}, order="d", due="1 08:00"),
 ]  # fmt: skip
 
 
@@ -414,7 +414,7 @@ def test_a_decision_on_a_task_of_an_order_counts_whichever_is_folded_first(line)
     (task,) = tasks(asking(), told.order(starts="10:00"))
     assert task.task_id == told.asked_of("o")
     facts = [
-        told.decided("refuted", {"tablet": 1}, order="o"),
+        told.decided("refuted", {"tablet": 1}, order="o", due="10:00"),
         asking(),
         told.order(starts="10:00"),
     ]
@@ -429,9 +429,10 @@ def test_a_decision_on_a_task_of_an_order_counts_whichever_is_folded_first(line)
 @pytest.mark.stack
 def test_v11_a_decision_and_evidence_that_did_not_know_of_each_other_are_both_kept(line):
     line.tell(asking(), told.order(starts="10:00"), told.evidence(order="o"))
-    line.tell(told.decided("refuted", {"tablet": 1}, order="o"))
+    line.tell(told.decided("refuted", {"tablet": 1}, order="o", due="10:00"))
     assert line.asked() == [("conflict", "evidence", "decided_otherwise")]
-    line.tell(told.decided("refuted", {"tablet": 1, "ledger": 1, "emr": 1}, order="o", version=2))
+    knew = {"tablet": 1, "ledger": 1, "emr": 1}
+    line.tell(told.decided("refuted", knew, order="o", due="10:00", version=2))
     assert line.asked() == [("refuted", "decided_over", "evidence")]
 
 
@@ -443,7 +444,7 @@ def test_a_decision_that_comes_while_its_task_is_being_made_is_judged_too(line, 
 
     def meanwhile(connection, results):
         monkeypatch.setattr(judged_rows, "record", written)
-        line.tell(told.decided("refuted", {"tablet": 1}, order="o"), judge=False)
+        line.tell(told.decided("refuted", {"tablet": 1}, order="o", due="10:00"), judge=False)
         expand(line.store.database)
         return written(connection, results)
 

@@ -22,7 +22,8 @@ FACTS = [
     told.rule(), told.task(), told.evidence(), told.task("u", due="15:00"),
     told.merged("q", "p"), told.spoke("23:00"),
     told.rule("asking", order_codes=[{"system": "LN", "code": "24323-8"}]),
-    told.order(starts="12:00"), told.decided("verified", {"tablet": 1}, order="o", rule="asking"),
+    told.order(starts="12:00"),
+    told.decided("verified", {"tablet": 1}, order="o", rule="asking", due="12:00"),
 ]  # fmt: skip
 
 

@@ -115,15 +115,22 @@ def asked_of(order="o", rule="r", number=0):
     return id_of(uid(order), uid(rule), number)
 
 
-def decided(outcome, clock, *, task="t", version=1, order=None, rule="r"):
-    """``order``: on the first task that it makes by the rule."""
+def decided(
+    outcome, clock, *, task="t", version=1, order=None, rule="r", number=0, due=None, window=None,
+    patient="p", replica="ledger", **given
+):  # fmt: skip
+    """``order``: on the task of that number that it makes by the rule, ``due`` or in a window."""
+    starts, ends = window or (None, None)
     data = {
-        "task_id": asked_of(order, rule) if order else uid(task),
-        "order_id": uid(order) if order else None,
-        "patient_id": uid("p"), "outcome": outcome, "clock": clock,
-        "hlc_micros": version, "hlc_counter": 0, "replica": "ledger", "author_id": uid("nurse"),
+        "task_id": asked_of(order, rule, number) if order else uid(task),
+        "order_id": uid(order) if order else None, "rule_id": uid(rule) if order else None,
+        "due_at": due and micros(at(due)), "window_starts_at": starts and micros(at(starts)),
+        "window_ends_at": ends and micros(at(ends)),
+        "patient_id": uid(patient), "outcome": outcome, "clock": clock,
+        "hlc_micros": version, "hlc_counter": 0, "replica": replica, "author_id": uid("nurse"),
     }  # fmt: skip
-    return happened("verification.decided", f"v/{order or task}", data, version=version)
+    stream = f"v/{order or task}" + (f"/{number}" if number else "")
+    return happened("verification.decided", stream, data, version=version, **given)
 
 
 def spoke(clock, feed=FEED):

@@ -1,9 +1,11 @@
 """Decisions on tasks: in which stream, with what clocks, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 
 from streams.ledger.commands.aggregate import Asked, Rejection, Told
-from streams.ledger.commands.verifications import AGGREGATE, stream_of
+from streams.ledger.commands.verifications import AGGREGATE, DUE, stream_of
 from streams.verification.asked import id_of
 from streams.verification.timing import OCCURRENCES_MAX
 from tests.streams.ledger.commands.working import named
@@ -15,7 +17,8 @@ def asked(action="decide", *, stream=None, **given):
     data = {
         "task_id": TASK, "order_id": None, "rule_id": None, "patient_id": PATIENT,
         "outcome": "verified", "evidence_seen": None, "reason": None, "clock": None,
-        "hlc_micros": None, "hlc_counter": None, "replica": None,
+        "hlc_micros": None, "hlc_counter": None, "replica": None, "due_at": None,
+        "window_starts_at": None, "window_ends_at": None,
         **given,
     }  # fmt: skip
     return Asked(
@@ -68,7 +71,7 @@ def test_decisions_stand_in_the_stream_that_follows_from_the_task():
 def of_order(number, **given):
     order, rule = named("order"), named("rule")
     task = id_of(order, rule, number)
-    data = {"task_id": task, "order_id": order, "rule_id": rule, **given}
+    data = {"task_id": task, "order_id": order, "rule_id": rule, "due_at": 7, **given}
     return asked(stream=stream_of(data["task_id"]), **data)
 
 
@@ -95,6 +98,24 @@ def test_a_task_that_the_order_does_not_make_by_the_rule_is_refused(given, rule)
     if not given.get("order_id", ""):
         return
     assert AGGREGATE.decide(None, of_order(OCCURRENCES_MAX)).rule == "not_of_order"
+
+
+@pytest.mark.parametrize("name", DUE)
+def test_a_decision_on_a_task_of_an_order_says_when_that_is_due(name):
+    assert AGGREGATE.decide(None, of_order(2, due_at=None)).rule == "due_time"
+    [event] = AGGREGATE.decide(None, of_order(2, **{"due_at": None, name: 9}))
+    assert {each: event.data[each] for each in DUE} == {**dict.fromkeys(DUE), name: 9}
+    assert event.data["rule_id"] == named("rule")
+
+
+@pytest.mark.parametrize("name", DUE)
+def test_a_task_that_a_command_created_is_its_own_whenever_it_is_due(name):
+    assert AGGREGATE.decide(None, asked(**{name: 9})).rule == "due_time"
+
+
+def test_what_was_decided_under_another_number_of_the_order_is_resolved_under_any():
+    [event] = AGGREGATE.decide(None, replace(of_order(1), command_type="verification.resolve"))
+    assert event.event_type == "verification.resolved"
 
 
 def test_nothing_is_resolved_before_anyone_decided():
