@@ -42,6 +42,8 @@ _REASONS = {
     "rule_unknown": "its rule is not known",
     "no_window": "the task has no due time and no window",
     "no_patient": "the task names no patient",
+    "too_many_tasks": "the patient has more tasks than are judged, and those due first are"
+    " (hint: verification.decide)",
     "decided": "a person decided",
     "decided_over": "a person decided who had seen what the feeds say",
     "decided_alike": "a person decided the same",

@@ -8,8 +8,10 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from streams.verification import about, absence, asked, deciding, matching
+from schemas.clock import micros
+from streams.verification import about, absence, asked, bounds, deciding, matching
 from streams.verification.absence import Progress
+from streams.verification.alongside import Places
 from streams.verification.facts import (
     Decision,
     Evidence,
@@ -21,9 +23,10 @@ from streams.verification.facts import (
     newest_tasks,
 )
 from streams.verification.matching import Candidate, Discrepancy
+from streams.verification.nearby import Alike
 from streams.verification.orders import ENDED, HELD
 from streams.verification.people import People
-from streams.verification.rules import Window, window
+from streams.verification.rules import Window
 
 RESULTS = UUID("b3c6f0f4-6d0e-5b7e-9a57-0a4d3b8e51c2")  # namespace of result ids; never changes
 DISCREPANCIES_MAX = 8  # of one result; a patient may have a thousand readings of one code
@@ -88,10 +91,6 @@ class Case:
     candidates: tuple[Candidate, ...]
 
 
-Alike = dict[tuple[str, str, str], Sequence[Evidence]]
-"""By tenant, patient and rule: the evidence of the rule's kinds and codes."""
-
-
 def judge(facts: Facts) -> tuple[Result, ...]:
     """The result of every task, by their ids; the same for the same set of facts.
 
@@ -103,18 +102,22 @@ def judge(facts: Facts) -> tuple[Result, ...]:
     rules = newest_rules(facts.rules)
     told = _by_patient(facts, people)
     tasks = newest_tasks(facts.tasks)
-    alike: Alike = {}
+    alike = Alike(told)
+    beyond = bounds.beyond(tasks, rules, people, alike)
     cases = {
         task.task_id: found
         for task in tasks
-        if (found := _case(task, rules, told, people, alike)) is not None
+        if task.task_id not in beyond and (found := _case(task, rules, people, alike)) is not None
     }
     sides = _sides(cases, people, absence.progress(facts.watermarks))
     states = asked.states(facts.orders, people)
+    cancelled = _cancelled(told)
     for task in tasks:
-        side = sides.get(task.task_id) or _uncased(task, rules, people)
-        near = told.get((task.tenant_id, people.of_task(task) or ""), ())
-        sides[task.task_id] = _ordered(task, side, near, states)
+        side = sides.get(task.task_id)
+        if side is None:
+            side = BEYOND if task.task_id in beyond else _uncased(task, rules, people)
+        whose = task.tenant_id, people.of_task(task) or "", task.order_id
+        sides[task.task_id] = _ordered(task, side, states, cancelled=whose in cancelled)
     counted = about.counted(facts, people, tasks)
     decisions = deciding.standing(counted.counting)
     results = (
@@ -132,7 +135,8 @@ def looked_at(facts: Facts, task_id: str) -> Case | None:
     people = People.of(facts)
     facts = asked.named(facts, people)
     task = next(each for each in newest_tasks(facts.tasks) if each.task_id == task_id)
-    return _case(task, newest_rules(facts.rules), _by_patient(facts, people), people, {})
+    alike = Alike(_by_patient(facts, people))
+    return _case(task, newest_rules(facts.rules), people, alike, most=len(facts.evidence))
 
 
 def decided(facts: Facts, task_id: str) -> list[tuple[Decision, str | None]]:
@@ -160,27 +164,24 @@ def _by_patient(facts: Facts, people: People) -> dict[tuple[str, str], list[Evid
 def _case(
     task: Task,
     rules: Mapping[tuple[str, str], Rule],
-    told: Mapping[tuple[str, str], Sequence[Evidence]],
     people: People,
     alike: Alike,
+    *,
+    most: int = DISCREPANCIES_MAX,
 ) -> Case | None:
     """None where nothing can be looked for: cancelled, nobody's, without a rule or a time.
 
-    ``alike`` remembers the evidence that tells of a rule for the patient's next task of it.
+    What happened in its window is looked at, and what is nearest to it beside, at least ``most``.
     """
     patient = people.of_task(task)
     rule = rules.get((task.tenant_id, task.rule_id or ""))
-    if task.cancelled or patient is None or rule is None:
+    found = bounds.sought(task, rules, people)
+    if found is None or patient is None or rule is None:
         return None
-    found = window(task, rule)
-    if found is None:
-        return None
-    key = (task.tenant_id, patient, rule.rule_id)
-    if key not in alike:
-        known = told.get((task.tenant_id, patient), ())
-        alike[key] = [each for each in known if matching.tells_of(each, rule)]
+    near = alike.of(task.tenant_id, patient, rule)
     candidates = tuple(
-        matching.candidate(task, rule, found, each, visit=people.visit) for each in alike[key]
+        matching.candidate(task, rule, found, each, visit=people.visit)
+        for each in (*near.within(found), *near.beside(found, most))
     )
     return Case(task=task, rule=rule, window=found, candidates=candidates)
 
@@ -223,7 +224,11 @@ def _assigned(group: Sequence[Case]) -> dict[str, Evidence]:
                 if own.evidence_id not in taken and matching.fits(each, states):
                     costs.setdefault(case.task.task_id, {})[own.evidence_id] = each.distance
                     by_id[own.evidence_id] = own
-        for task, evidence in matching.assigned(costs).items():
+        places = Places(
+            tasks={case.task.task_id: micros(case.window.due_at) for case in group},
+            evidence={name: micros(each.performed_at) for name, each in by_id.items()},
+        )
+        for task, evidence in matching.assigned(costs, places).items():
             found[task] = by_id[evidence]
     return found
 
@@ -245,6 +250,8 @@ def _told(case: Case, evidence: Evidence) -> Side:
     return Side(outcome="pending", reasons=reasons, evidence=one)
 
 
+BEYOND = Side(outcome="pending", reasons=("too_many_tasks",))
+"""Of a task that isn't judged: never anything that was looked for and not found (rule V13)."""
 _ABSENT = {
     absence.PENDING: "no_evidence_yet",
     absence.STALE: "feed_silent",
@@ -309,8 +316,20 @@ def _result(
     )
 
 
+def _cancelled(
+    told: Mapping[tuple[str, str], Iterable[Evidence]],
+) -> frozenset[tuple[str, str, str | None]]:
+    """By tenant, patient and order: what evidence says was cancelled."""
+    return frozenset(
+        (tenant, patient, each.order_id)
+        for (tenant, patient), known in told.items()
+        for each in known
+        if each.kind == "order" and each.state == "cancelled" and each.order_id is not None
+    )
+
+
 def _ordered(
-    task: Task, side: Side, told: Iterable[Evidence], states: Mapping[tuple[str, str], str]
+    task: Task, side: Side, states: Mapping[tuple[str, str], str], *, cancelled: bool
 ) -> Side:
     """What the task's order makes of what the feeds say, where nothing was done (rule V4).
 
@@ -319,10 +338,6 @@ def _ordered(
     if task.order_id is None or side.evidence:
         return side
     state = states.get((task.tenant_id, task.order_id))
-    cancelled = any(
-        each.kind == "order" and each.state == "cancelled" and each.order_id == task.order_id
-        for each in told
-    )
     if cancelled or state in ENDED:
         return Side(outcome="void", reasons=("order_cancelled",))
     if state == HELD and not task.cancelled:

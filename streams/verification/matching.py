@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from streams.verification import units
+from streams.verification import alongside, units
+from streams.verification.alongside import Costs, Places
 from streams.verification.facts import Code, Evidence, Rule, Task
 from streams.verification.rules import Window, normal
 
@@ -125,19 +126,20 @@ def _within(number: float, sign: str, rule: Rule) -> bool:
     return enough and (rule.high is None or (number <= rule.high and sign not in (">", ">=")))
 
 
-Costs = Mapping[str, Mapping[str, int]]
-"""By task, by evidence that fits it: the distance."""
+def assigned(costs: Costs, places: Places | None = None) -> dict[str, str]:
+    """Evidence by task, by ``costs``: by task, by evidence that fits it, the distance.
 
-
-def assigned(costs: Costs) -> dict[str, str]:
-    """Evidence by task: as many tasks as can be, then the least distance in all.
-
-    The order of ``costs`` breaks ties, so the caller sorts it. Tasks that compete for the same
-    evidence are solved together, at most :data:`COMPONENT_MAX` at once: what is left over then
-    takes what the part before has left.
+    As many tasks as can be, then the least distance in all. The order of ``costs`` breaks ties, so
+    the caller sorts it. Tasks that compete for the same evidence are solved together: along their
+    ``places`` where they lie so, else at most :data:`COMPONENT_MAX` at once, and what is left over
+    then takes what the part before has left.
     """
     found: dict[str, str] = {}
     for component in _components(costs):
+        along = None if places is None else alongside.line(component, costs, places)
+        if along is not None:
+            found.update(alongside.least(along, costs))
+            continue
         for start in range(0, len(component), COMPONENT_MAX):
             part = component[start : start + COMPONENT_MAX]
             taken = set(found.values())
@@ -154,7 +156,8 @@ def _components(costs: Costs) -> list[list[str]]:
     above: dict[str, str] = {}
 
     def top(task: str) -> str:
-        while above.get(task, task) != task:
+        while above[task] != task:
+            above[task] = above[above[task]]  # or a long chain is walked for each piece anew
             task = above[task]
         return task
 
