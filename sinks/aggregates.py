@@ -18,7 +18,7 @@ from sinks.asked import Command, Folding, Named, Rejected
 from sinks.changes import Put
 from sinks.database import Database, Row, for_tenants
 from sinks.dead_letters import DeadLetter
-from sinks.standing import Standing, is_of, owner_of, rejected, standing_of
+from sinks.standing import NOT_PERMITTED, Standing, is_of, owner_of, rejected, standing_of
 from sinks.subscriptions import Held
 from sinks.tables import command_results, snapshots
 
@@ -150,8 +150,9 @@ def _decide(
     ours = stream if stream is not None and is_of(stream, command) else None
     before = ours or Standing(command.stream_type, command.tenant_id, 0, None)
     refused = rejected(command, stream, ours, standing)
-    if refused is not None:
-        return Verdict(version=before.version, rejected=refused)
+    if refused is not None:  # where its issuer may not look, its version isn't told either
+        version = 0 if refused.rule == NOT_PERMITTED else before.version
+        return Verdict(version=version, rejected=refused)
     state = states.get(command.stream_id, command.folding.initial)
     try:
         if isinstance(state, Exception):

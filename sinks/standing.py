@@ -7,10 +7,12 @@ from typing import Any
 
 from psycopg import Connection
 
+from schemas.commands import TYPES, Scope
 from sinks.asked import Command, Rejected
 from sinks.database import Row
 
 NOT_PERMITTED = "not_permitted"  # the rule for who may not ask there
+_OF_DEPARTMENTS = {each.stream_type for each in TYPES.values() if each.scope is Scope.DEPARTMENT}
 DEPARTMENT = "department_id"  # in a stream's first event: whose it is
 _TICK = timedelta(microseconds=1)
 
@@ -62,29 +64,40 @@ def rejected(
     ours: Standing | None,
     standing: Mapping[str, Standing],
 ) -> Rejected | None:
-    """The rules that hold for every command; another's stream is as good as none."""
+    """The rules that hold for every command; another's stream is as good as none.
+
+    Who may not ask in all departments is told the same of a thing that is another's and of one
+    that is nowhere: so whether they may ask comes before whether it is there.
+    """
+    if not _permitted(command, standing):
+        said = "its issuer may not ask it, or not in this department, or there is no such thing"
+        return Rejected(rule=NOT_PERMITTED, said=said)
     if command.creates and (stream is not None or command.taken):
         return Rejected(rule="exists", said="the stream that it would create exists")
     founding = command.founds and stream is None and not command.taken
     if not command.creates and ours is None and not founding:
         return Rejected(rule="not_found", said=f"there is no such stream: {command.stream_type}")
-    if not _permitted(command, standing):
-        said = "its issuer may not ask it, or not in this department"
-        return Rejected(rule=NOT_PERMITTED, said=said)
     version = ours.version if ours else 0
     if command.expected_version is not None and command.expected_version != version:
         return Rejected(rule="conflict", said=f"the stream stands at version: {version}")
     for field, stream_type, stream_id in command.references:
         named = standing.get(stream_id)
         of_ours = named is not None and named.tenant_id == command.tenant_id
-        if named is None or not of_ours or named.stream_type != stream_type:
+        known = of_ours and named is not None and named.stream_type == stream_type
+        if not known and (command.departments is None or stream_type not in _OF_DEPARTMENTS):
             rule = f"unknown_reference: {field}"
             return Rejected(rule=rule, said=f"there is no such {stream_type}: {field}")
-        department = _department(stream_id, named)
-        if command.departments is not None and department not in {None, *command.departments}:
-            said = f"its issuer may not name what is another department's: {field}"
+        if not _nameable(command, stream_id, named if known else None):
+            said = f"there is no such {stream_type}, or it is another department's: {field}"
             return Rejected(rule=NOT_PERMITTED, said=said)
     return None
+
+
+def _nameable(command: Command, stream_id: str, named: Standing | None) -> bool:
+    """Whether what a command names is of no department, or of one in which its issuer asks."""
+    if command.departments is None:
+        return True
+    return named is not None and _department(stream_id, named) in {None, *command.departments}
 
 
 def _permitted(command: Command, standing: Mapping[str, Standing]) -> bool:

@@ -304,7 +304,7 @@ def test_who_may_ask_in_some_departments_asks_of_their_streams_alone(store):
     )  # fmt: skip
     no = "not_permitted"
     assert outcomes(store)[4:] == [
-        "accepted", no, "accepted", no, no, "accepted", no, "not_found", no, "accepted",
+        "accepted", no, "accepted", no, no, "accepted", no, no, no, "accepted",
     ]  # fmt: skip
 
 

@@ -48,14 +48,15 @@ def became(state: Any, version: int, asked: Asked) -> tuple[str | None, Any]:
     A state is the department that the thing belongs to (none: to all) and what it is like.
     """
     creates = asked.verb in ("create", "schedule")
+    alone = None if asked.kind == "department" or not creates else asked.place
+    place = alone if creates or state is None else state[0]
+    if asked.within is not None and place not in asked.within:
+        return "not_permitted", state
     if creates and state is not None:
         return "exists", state
     if not creates and state is None:
         return "not_found", state
-    alone = None if asked.kind == "department" else asked.place
     place, like = (alone, None) if state is None else state
-    if asked.within is not None and place not in asked.within:
-        return "not_permitted", state
     if asked.expected is not None and asked.expected != version:
         return "conflict", state
     kinds = {"department": _department, "task": _task, "shift": _shift}

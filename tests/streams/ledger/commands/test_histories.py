@@ -336,6 +336,12 @@ class Histories(RuleBasedStateMachine):
             if accepted:
                 assert told[name]["event_version"] == row["version"]
                 assert row["event_seq"] == told[name]["partition_seq"]
+            if row["rule"] == "not_permitted":  # whether there is such a thing isn't told either
+                assert met == 0, "who may not look is told no version"
+                known = range(0 if name in self.told else self.floor[stream], len(states))
+                refusals = {modelled.became(states[at], at, asked)[0] for at in known}
+                assert row["rule"] in refusals, "it is decided on what is known"
+                continue
             assert modelled.became(states[met], met, asked)[0] == row["rule"]
             assert name in self.told or met >= self.floor[stream], "it is decided on what is known"
         accepted = [self.asked[name].expected for name in told]
