@@ -167,10 +167,6 @@ def _refused(data: Mapping[str, Any], clock: VectorClock, now: int) -> Rejection
         return Rejection(
             rule="clock_invalid", said="the replica counts its own edit, and isn't the ledger"
         )
-    if given.get(LEDGER, 0) > clock.get(LEDGER, 0):
-        return Rejection(
-            rule="clock_invalid", said="the clock knows edits that the ledger didn't make"
-        )
     if not (data["hlc_micros"] >= 0 and 0 <= data["hlc_counter"] <= clocks.TIE_MAX):
         return Rejection(
             rule="clock_invalid", said=f"hlc_micros from 0, hlc_counter 0 to {clocks.TIE_MAX}"
@@ -179,7 +175,19 @@ def _refused(data: Mapping[str, Any], clock: VectorClock, now: int) -> Rejection
         return Rejection(
             rule="clock_ahead", said=f"the device's clock is ahead, seconds: over {AHEAD_MAX_S}"
         )
-    return _too_many(clocks.merged(clock, given))
+    return _too_many(clocks.merged(clock, given)) or _unseen(given, clock, replica)
+
+
+def _unseen(given: VectorClock, clock: VectorClock, replica: str) -> Rejection | None:
+    """Refuse a clock that counts of others what hasn't come to the ledger.
+
+    What a device knew of them it had from here; one that counts further would overrule what they
+    have yet to say.
+    """
+    if all(count <= clock.get(each, 0) for each, count in given.items() if each != replica):
+        return None
+    said = "the clock counts another replica's edits that have not come to the ledger"
+    return Rejection(rule="clock_unseen", said=said)
 
 
 def _too_many(clock: VectorClock) -> Rejection | None:

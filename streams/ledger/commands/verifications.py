@@ -76,9 +76,7 @@ def decide(state: Decisions | None, asked: Asked) -> list[Happened] | Rejection:
         return Rejection(rule="no_conflict", said="nobody has decided on the task yet")
     if data["evidence_seen"] is not None and not 0 <= data["evidence_seen"] <= clocks.COUNTER_MAX:
         return Rejection(rule="clock_invalid", said="evidence_seen is counted from 0")
-    stamp = registers.stamped(
-        asked, _ours(state.clock) if state else {}, state.hlc if state else Hlc()
-    )
+    stamp = registers.stamped(asked, _seen(state, data["clock"]), state.hlc if state else Hlc())
     refused = fields.prose("reason", data["reason"])
     if isinstance(stamp, Rejection) or refused is not None:
         return stamp if isinstance(stamp, Rejection) else refused or []
@@ -109,6 +107,12 @@ def _of_order(data: Mapping[str, Any]) -> Rejection | None:
     if order is None or orders.is_asked(data["task_id"], order, rule):
         return None
     return Rejection(rule="not_of_order", said="that order makes no such task by that rule")
+
+
+def _seen(state: Decisions | None, given: VectorClock | None) -> VectorClock:
+    """What a clock may count of others; how much the feeds told, the ledger leaves to the judge."""
+    ours = _ours(state.clock) if state else {}
+    return {**ours, EMR: given[EMR]} if given and EMR in given else ours
 
 
 def _ours(clock: VectorClock) -> VectorClock:

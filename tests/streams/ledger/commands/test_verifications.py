@@ -125,6 +125,17 @@ def test_nothing_is_resolved_before_anyone_decided():
     assert event.data["clock"] == {"emr": 3, "ledger": 2}
 
 
+def test_a_device_counts_of_others_no_more_than_has_come_and_of_the_feeds_what_it_was_shown():
+    claims = offline("tablet", 1)
+    others = replace(claims, data={**claims.data, "clock": {"tablet": 1, "phone": 1}})
+    assert AGGREGATE.decide(None, others).rule == "clock_unseen"
+    [event] = AGGREGATE.decide(after(offline("phone", 1)), others)
+    assert event.data["clock"] == {"phone": 1, "tablet": 1}
+    feeds = replace(claims, data={**claims.data, "clock": {"tablet": 1, "emr": 4}})
+    [event] = AGGREGATE.decide(None, feeds)
+    assert event.data["clock"] == {"emr": 4, "tablet": 1}
+
+
 def test_a_clock_that_cannot_be_is_refused():
     for given in ({"evidence_seen": -1}, {"clock": {"tablet": 1}}, {"evidence_seen": 2**53}):
         refused = AGGREGATE.decide(None, asked(**given))
