@@ -13,6 +13,7 @@ from ops.settings import Settings
 from sinks import facts as told_facts
 from sinks import judged
 from sinks.database import Row
+from streams.ledger.commands.verifications import DUE
 from streams.verification import absence, rows
 from streams.verification.absence import Progress
 from streams.verification.facts import Facts
@@ -189,6 +190,7 @@ def _data(
     return {
         "task_id": task,
         "order_id": case.task.order_id if case else None,
+        **{name: getattr(case.task, name) if case and case.of_order else None for name in DUE},
         "result": result,
         "decisions": [
             {

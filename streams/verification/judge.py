@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
+from schemas import identity
 from schemas.clock import micros
 from streams.verification import about, absence, asked, bounds, deciding, matching
 from streams.verification.absence import Progress
@@ -89,6 +90,11 @@ class Case:
     rule: Rule
     window: Window
     candidates: tuple[Candidate, ...]
+
+    @property
+    def of_order(self) -> bool:
+        """Whether an order makes the task: a decision on it says when it was due."""
+        return self.task.order_id is not None and identity.reserved(self.task.task_id)
 
 
 def judge(facts: Facts) -> tuple[Result, ...]:

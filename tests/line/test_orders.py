@@ -148,8 +148,9 @@ def test_v11_a_person_decides_on_a_task_that_an_order_makes(line: Line, rule: st
     after = ("pending", "verified", *["pending"] * 4)  # the order of the days that follow
     task = tasks(line, rule, "verified", "void", "refuted", *after)[2]
     named = {name: task[name] for name in ("task_id", "order_id", "patient_id")}
+    shown = line.json("verify", task["task_id"])
     asked = {
-        **named, **{name: task[name] for name in DUE}, "rule_id": rule, "outcome": "verified",
+        **named, **{name: shown[name] for name in DUE}, "rule_id": rule, "outcome": "verified",
         "reason": "seen at the bedside",
     }  # fmt: skip
     command(line, "verification.decide", stream_of(task["task_id"]), asked)

@@ -72,6 +72,10 @@ def test_a_task_that_an_order_makes_names_it_for_who_would_decide(desk, tell, lo
     tell(told.rule(order_codes=codes), told.order(starts="10:00"), told.task(due="10:00"))
     assert f"  for order {uid('o')}" in desk.run("verify", told.asked_of("o")).stdout
     assert loaded(desk.run("verify", told.asked_of("o"), "--json"))["order_id"] == uid("o")
+    due = [loaded(desk.run("verify", each, "--json"))["due_at"] for each in (
+        told.asked_of("o"), uid("t"),
+    )]  # fmt: skip
+    assert due == ["2026-03-01T10:00:00+00:00", None]
     assert loaded(desk.run("verify", uid("t"), "--json"))["order_id"] is None
 
 

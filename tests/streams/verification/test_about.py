@@ -1,17 +1,22 @@
 """Decisions count for the time that they were made about, whatever the order becomes (V9, V11)."""
 
 import itertools
+from uuid import UUID
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg.rows import dict_row
 
+from sinks import verified
 from streams.verification.about import NO_TIME, OTHER_PATIENT, OTHER_TIME
 from streams.verification.judge import decided, judge
 from tests.streams.verification import told
-from tests.streams.verification.cases import at
+from tests.streams.verification.cases import at, uid
 from tests.streams.verification.test_asked import asking, placed
 from tests.streams.verification.test_orders import Memory
+from tests.streams.verification.told import Line
 
 LATE = told.spoke("3 00:00")
 DAY_S = 24 * 3600
@@ -172,3 +177,14 @@ MOVES = [
 def test_any_order_of_orders_their_changes_and_decisions_has_the_same_results(order, count):
     expected = [each for each in MOVES if each in order[:count]]
     assert judge(known(*order[:count])) == judge(known(*expected))
+
+
+@pytest.mark.stack
+def test_who_would_decide_is_shown_when_a_task_of_an_order_is_due_and_of_no_other(store):
+    line = Line(store)
+    line.tell(asking(), told.order(starts="10:00"), told.task())
+    with psycopg.connect(store.admin, row_factory=dict_row) as connection:
+        ordered = verified.verification(connection, UUID(told.asked_of("o")))
+        created = verified.verification(connection, UUID(uid("t")))
+    assert (ordered.due_at, ordered.window_starts_at) == (at("10:00"), None)
+    assert (created.order_id, created.due_at) == (None, None)
