@@ -1,5 +1,6 @@
 """Carrying out an erasure, step by step, each of which may be the last of a process."""
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from schemas import headers, identity
 from schemas.codec import Codec
 from schemas.erasures import Erasure
 from schemas.failpoints import hit
-from schemas.sealing import Keys, KeyService
+from schemas.sealing import EnvelopeInvalid, Keys, KeyService
 from schemas.topics import COMMANDS, ERASURES, EVENTS, FOREVER_MS, HL7V2
 from sinks import cleaning, dead_letters, erasing, remains, tenancy
 from sinks.database import Database, for_tenants
@@ -36,6 +37,8 @@ WAIT_SECONDS = 60.0  # for the ledger and the read models to tell of it
 RAW = (HL7V2.name, COMMANDS.name)  # under the tenant's key: they go dark by retention
 
 Progress = Callable[[str], None]
+
+logger = logging.getLogger(__name__)
 
 
 class ErasureUnfinished(Exception):  # noqa: N818  named for what is wrong
@@ -194,7 +197,7 @@ class Eraser:
                 for one in whose or ():
                     assert each.feed_id is not None, "a message has its feed"
                     found.messages[one].add((each.feed_id, each.id))
-        letters, unreadable = self._letters(tenant_id, theirs)
+        letters, unreadable, shut = self._letters(tenant_id, theirs)
         until = self._held_until()
         bodies = {
             request.id: sorted(
@@ -207,7 +210,8 @@ class Eraser:
             request.id: {
                 **_receipt(request, found, letters),
                 "bodies": len(bodies[request.id]), "unreadable_bodies": unread,
-                "unreadable_letters": unreadable, "raw_topics_until": until,
+                "unreadable_letters": unreadable, "shut_letters": shut,
+                "not_looked_into": _unseen(unread, unreadable, shut), "raw_topics_until": until,
             }
             for request in begun
         }  # fmt: skip
@@ -222,13 +226,21 @@ class Eraser:
             feeds={each.feed.feed_id: each.feed for each in feeds},
         )  # fmt: skip
 
-    def _letters(self, tenant_id: UUID, theirs: Theirs) -> tuple[Counter[UUID], int]:
-        """Empty the dead letters that are theirs; how many of each, and of how many isn't known."""
-        line, unread = self.service.line(), 0
+    def _letters(self, tenant_id: UUID, theirs: Theirs) -> tuple[Counter[UUID], int, int]:
+        """Empty the dead letters that are theirs; how many of each.
+
+        And of how many it isn't known, which open or don't: those stop nobody's erasure.
+        """
+        line, unread, shut = self.service.line(), 0, 0
         emptied: Counter[UUID] = Counter()
         for page in remains.letters(self.database, tenant_id):
             for each in page:
-                whose = theirs.letter(each, line)
+                try:
+                    whose = theirs.letter(each, line)
+                except EnvelopeInvalid as invalid:
+                    logger.warning("a dead letter isn't looked into: %s: %s", each.id, invalid)
+                    shut += 1
+                    continue
                 unread += whose is None
                 if whose:
                     sealed = dead_letters.sealed(each.id, None, None, line)
@@ -236,7 +248,7 @@ class Eraser:
                         for_tenants(connection, [tenant_id])
                         remains.empty_letter(connection, each.id, sealed)
                     emptied.update(whose)
-        return emptied, unread
+        return emptied, unread, shut
 
     def _held_until(self) -> dict[str, str | None]:
         """Until when the brokers keep what was published by now; None: for ever."""
@@ -312,6 +324,19 @@ def _receipt(request: Request, found: Remains, letters: Counter[UUID]) -> dict[s
         ],
         "tokens": request.receipt.get("tokens", 0),
     }  # fmt: skip
+
+
+def _unseen(bodies: int, letters: int, shut: int) -> list[dict[str, Any]]:
+    """What may be theirs and stays, since nobody can tell; and who can read it."""
+    found = (
+        (bodies, "raw bodies that can't be read",
+         "whoever has the tenant's key can read what is whole of them"),
+        (letters, "dead letters that can't be read",
+         "whoever has the root key can read them, and a body in them with the tenant's key"),
+        (shut, "dead letters that don't open",
+         "they are damaged, or of another root key: whoever has that one can read them"),
+    )  # fmt: skip
+    return [{"what": what, "count": count, "why": why} for count, what, why in found if count]
 
 
 def _event_id(erasure: Erasure) -> UUID:

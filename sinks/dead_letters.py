@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from schemas import sealing
+from schemas.sealing import EnvelopeInvalid
 from sinks.changes import Append
 from sinks.subscriptions import Held
 from sinks.tables import dead_letters, parked_records
@@ -71,11 +72,14 @@ def sealed(row_id: UUID, key: bytes | None, value: bytes | None, line: sealing.K
 def open_record(
     row_id: UUID, sealed: bytes, line: sealing.Key
 ) -> tuple[bytes | None, bytes | None]:
-    """Key and value of the record that a row keeps."""
+    """Key and value of the record that a row keeps; ``EnvelopeInvalid`` of a damaged one."""
     clear = sealing.open_sealed(
         sealed, line, tenant=sealing.NOBODY, person=None, record=row_id, field=FIELD
     )
-    key, value = (text and sealing.untext(text) for text in orjson.loads(clear))
+    try:
+        key, value = (text and sealing.untext(text) for text in orjson.loads(clear))
+    except (ValueError, TypeError):
+        raise EnvelopeInvalid("a dead letter holds no record") from None
     return key, value
 
 

@@ -181,10 +181,10 @@ def reseal_letters(database: Database, old: KeyService, new: KeyService) -> int:
 
 
 def _resealed(row_id: UUID, sealed: bytes, before: Key, after: Key) -> bytes | None:
-    """A letter under the line's other key; None if the first one didn't seal it."""
-    told = sealing.header(sealed)
-    tenant, person, field = told.tenant, told.person, told.field
+    """A letter under the line's other key; None if the first one didn't seal it, or it broke."""
     try:
+        told = sealing.header(sealed)
+        tenant, person, field = told.tenant, told.person, told.field
         clear = sealing.open_sealed(
             sealed, before, tenant=tenant, person=person, record=row_id, field=field
         )

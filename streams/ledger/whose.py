@@ -44,7 +44,8 @@ class Theirs:
     def letter(self, silent: Silent, line: sealing.Key) -> set[UUID] | None:
         """Whom of them a dead letter's record is about; None where that can't be told.
 
-        Nobody, of another tenant's, and of one that is empty.
+        Nobody, of another tenant's, and of one that is empty. Raises ``EnvelopeInvalid`` where
+        the line's key doesn't open it.
         """
         _, value = open_record(silent.id, silent.sealed, line)
         if value is None:

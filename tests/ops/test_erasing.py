@@ -16,6 +16,7 @@ import migrations
 from ops.erasing import ErasureUnfinished
 from schemas import failpoints, identity, lookups, sealing
 from schemas.sealing import KeyDestroyed
+from schemas.topics import HL7V2
 from sinks import erasing
 from sinks import lookups as patients
 from sinks.erasing import OnHold, PatientUnknown, RequestUnfit, Unconfirmed
@@ -28,7 +29,7 @@ from streams.ledger.mapping import message
 from streams.publications import clinical_events
 from tests.ops.erased import FOLDED, Ward, backup, decode
 from tests.sinks.provisioned import made, store
-from tests.streams.ledger.told import CODEC, adt, merge, numbered, unlink
+from tests.streams.ledger.told import CODEC, Got, adt, merge, numbered, unlink
 
 __all__ = ["store"]
 pytestmark = pytest.mark.stack
@@ -296,6 +297,33 @@ def test_a_fault_in_reading_one_message_stops_neither_the_ledger_nor_an_erasure(
     ward.fold()
     receipt = ward.erase(ward.patient("B")).receipt
     assert receipt["unreadable_bodies"] >= 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["set_byte(record_sealed, 110, get_byte(record_sealed, 110) # 1)", "'x'::bytea", "''::bytea"],
+    ids=["changed", "cut", "empty"],
+)
+def test_a_damaged_dead_letter_stops_nobodys_erasure_and_the_receipt_says_so(alone, damage):
+    ward = alone
+    ward.send(adt(mrn="A", visit="VA"), b"junk")  # the tenant's
+    junk = [Got(next(ward.offsets[1]), b"junk")]  # nobody's
+    ward.processor.apply(HL7V2.name, 1, ward.processor.prepare(HL7V2.name, 1, junk))
+    tenants = {row["tenant_id"] for row in ward.store.rows("SELECT tenant_id FROM dead_letters")}
+    assert len(tenants) == 2
+    ward.store.run(f"UPDATE dead_letters SET record_sealed = {damage}")
+    ward.store.run(f"UPDATE messages SET body_sealed = {damage.replace('record', 'body')}"
+                   " WHERE outcome = 'dead'")  # fmt: skip
+    before = ward.store.rows("SELECT id, record_sealed FROM dead_letters ORDER BY id")
+    ward.fold()
+    receipt = ward.erase(ward.patient("A")).receipt
+    assert (receipt["shut_letters"], receipt["unreadable_letters"]) == (2, 0)
+    [said] = [each for each in receipt["not_looked_into"] if "letters" in each["what"]]
+    assert (said["what"], said["count"]) == ("dead letters that don't open", 2)
+    assert "root key" in said["why"]
+    bodies = [each["count"] for each in receipt["not_looked_into"] if "bodies" in each["what"]]
+    assert sum(bodies) == receipt["unreadable_bodies"]
+    assert ward.store.rows("SELECT id, record_sealed FROM dead_letters ORDER BY id") == before
 
 
 def test_a_key_that_a_process_still_holds_keeps_nothing_of_whom_was_erased(ward):

@@ -75,6 +75,27 @@ def test_another_root_key_is_taken_by_one_command_and_again_does_nothing(desk, l
     assert opened(desk, envelopes) == {b"x"}
 
 
+def test_a_damaged_dead_letter_keeps_no_other_under_the_old_root_key(desk):
+    old, new = Root(ROOT), Root(bytes(32))
+    letters = [
+        DeadLetter(offset=n, key=b"k", value=b"v", stage="map", cause="c", reason="r",
+                   tenant_id=deploy.DEMO_TENANT)
+        for n in (1, 2)
+    ]  # fmt: skip
+    held = Held(
+        subscription_id="ledger", topic="t", partition=0, epoch=1, next_offset=0, last_position=0
+    )
+    database = Database.open(access.role_url(desk.settings(), "wt_worker"), name="test", size=1)
+    try:
+        with database.connection() as connection, connection.transaction():
+            for_tenants(connection, [deploy.DEMO_TENANT])
+            write(connection, dead_letters.changes(held, letters, old.line()))
+            connection.execute("UPDATE dead_letters SET record_sealed = 'x' WHERE \"offset\" = 1")
+        assert rotation.reseal_letters(database, old, new) == 1
+    finally:
+        database.close()
+
+
 def test_a_dead_letter_opens_under_the_new_root_key(desk, tmp_path):
     old, new = Root(ROOT), Root(bytes(32))
     letter = DeadLetter(
