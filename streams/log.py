@@ -18,6 +18,7 @@ REPLY_SECONDS = 5.0
 AGAIN_SECONDS = 0.05
 LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 PIECE = 1_000  # records in memory at a time
+PIECE_BYTES = 8 * 1024 * 1024  # likewise: each may have as many, and one more than this is held
 TAIL = 64  # of the last records, one at least is ours, or none of them is
 # librdkafka's default of 1,000 ms between empty fetches costs a factor of seven.
 FETCH = {"fetch.queue.backoff.ms": 2, "fetch.wait.max.ms": 50}
@@ -68,24 +69,25 @@ def pieces(
 ) -> Iterator[tuple[int, int, int, list[Message]]]:
     """Every record of a topic from these offsets on (else from 0) to where it ends now.
 
-    Partition by partition, ascending, at most ``PIECE`` at a time: partition, the first offset
-    that it still has, the offset after the last of these, and the records. One without unread
-    records comes once, as does one that lacks some of them, without any.
+    Partition by partition, ascending, at most ``PIECE`` and about ``PIECE_BYTES`` at a time:
+    partition, the first offset that it still has, the offset after the last of these, and the
+    records. One without unread records comes once, as does one that lacks some of them, without
+    any. Offsets may hold no record, at the end too.
 
     Raises :class:`TopicMissing` or :class:`BrokerAway`.
     """
-    with _reader(bootstrap_servers) as consumer:
+    # Whoever may write here could else hold up what others wrote, by a transaction left open.
+    with _reader(bootstrap_servers, isolation="read_uncommitted") as consumer:
         for partition in _partitions(consumer, topic):
             low, high = _bounds(consumer, TopicPartition(topic, partition))
             at = after.get(partition, 0)
             if at >= high or low > at:
                 yield partition, low, high, []
                 continue
+            consumer.assign([TopicPartition(topic, partition, at)])
             while at < high:
-                consumer.assign([TopicPartition(topic, partition, at)])
-                found = _drain(consumer, min(high, at + PIECE))
-                at = min(high, at + PIECE)
-                yield partition, low, at, [each for each in found if each.offset() < at]
+                found, at = _piece(consumer, high)
+                yield partition, low, at, found
 
 
 class Ends:
@@ -113,13 +115,18 @@ class Ends:
 
 
 @contextmanager
-def _reader(bootstrap_servers: str) -> Iterator[Consumer]:
+def _reader(
+    bootstrap_servers: str, *, isolation: str = "read_committed"
+) -> Iterator[Consumer]:  # fmt: skip
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap_servers,
             "group.id": "wardtrail-reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "isolation.level": isolation,
+            # Where our place is gone, the default goes to the end without a word.
+            "auto.offset.reset": "error",
             **FETCH,
             **QUIET,
         }
@@ -156,17 +163,48 @@ def _bounds(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
 def _drain(consumer: Consumer, high: int) -> list[Message]:
     """The records below ``high`` from where the consumer stands."""
     found: list[Message] = []
-    while not found or found[-1].offset() < high - 1:
-        message = consumer.poll(REPLY_SECONDS)
-        if message is None:
-            raise BrokerAway("the broker sends nothing within the time-out")
-        if message.error() is None:
-            found.append(message)
-        elif message.error().code() == KafkaError._PARTITION_EOF:
+    while (message := _next(consumer, high)) is not None:
+        found.append(message)
+        if _place(message) == high - 1:
             break
-        else:
-            raise KafkaException(message.error())
     return found
+
+
+def _piece(consumer: Consumer, high: int) -> tuple[list[Message], int]:
+    """The next records below ``high``, as many as are held at a time; the offset to go on from."""
+    found: list[Message] = []
+    size = 0
+    while len(found) < PIECE and size < PIECE_BYTES:
+        message = _next(consumer, high)
+        if message is None:
+            return found, high
+        found.append(message)
+        size += len(message.value() or b"") + len(message.key() or b"")
+        if _place(message) == high - 1:
+            break
+    return found, _place(found[-1]) + 1
+
+
+def _next(consumer: Consumer, high: int) -> Message | None:
+    """The next record below ``high``; None where none stands before it any more."""
+    message = consumer.poll(REPLY_SECONDS)
+    if message is None:
+        raise BrokerAway("the broker sends nothing within the time-out")
+    error = message.error()
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    at = _place(message)
+    if error is None:
+        return message if at < high else None
+    if at < high:  # another broker leads it, which lacks some
+        raise BrokerAway("the partition ends before the place where it ended just now")
+    return None
+
+
+def _place(message: Message) -> int:
+    offset: int | None = message.offset()
+    assert offset is not None, "what was read has its offset"
+    return offset
 
 
 def _said(error: Exception) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from confluent_kafka import Producer
 
 import migrations
 from ops.erasing import ErasureUnfinished
 from schemas import failpoints, identity, lookups, sealing
 from schemas.sealing import KeyDestroyed
-from schemas.topics import HL7V2
+from schemas.topics import ERASURES, HL7V2
 from sinks import erasing
 from sinks import lookups as patients
 from sinks.erasing import OnHold, PatientUnknown, RequestUnfit, Unconfirmed
@@ -30,6 +31,7 @@ from streams.publications import clinical_events
 from tests.ops.erased import FOLDED, Ward, backup, decode
 from tests.sinks.provisioned import made, store
 from tests.streams.ledger.told import CODEC, Got, adt, merge, numbered, unlink
+from tests.topics import PARTITIONS
 
 __all__ = ["store"]
 pytestmark = pytest.mark.stack
@@ -496,6 +498,25 @@ def test_a_log_of_erasures_that_lacks_some_or_is_another_one_stops_everything(al
         ward.replay()
 
 
+def test_a_transaction_left_open_in_the_log_hides_no_erasure(ward):
+    ward.send(adt(mrn="A", visit="VA"))
+    ward.fold()
+    producer = Producer({"bootstrap.servers": ward.servers, "transactional.id": str(ward.tenant)})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for partition in range(PARTITIONS):
+        producer.produce(ERASURES.name, b"junk", partition=partition)
+    assert producer.flush(20) == 0
+    try:
+        assert ward.erase(ward.patient("A")).status == "completed"
+        with pytest.raises(KeyDestroyed):
+            opened(ward, ward.events()[0], "demographics")
+    finally:
+        producer.abort_transaction(20)
+    assert ward.replay() == 0
+    ward.tell()
+
+
 def pages(store, table):
     """A table's file as it is on the disk, with what is free in it."""
     store.run("CHECKPOINT")
@@ -570,8 +591,6 @@ def test_bodies_are_taken_out_by_nobody_but_an_erasure(ward):
 
 
 def test_what_is_announced_by_who_has_no_key_of_the_tenant_erases_nobody(ward, stack):
-    from confluent_kafka import Producer
-
     from schemas.erasures import RECORD, Erasure
 
     ward.send(adt(mrn="A", visit="VA"))
