@@ -59,6 +59,7 @@ class Health:
     feeds: LocalFeeds
     mllp_port: int
     sharing: Sharing
+    erasures: Obeying
 
     def app(self) -> web.Application:
         """The routes: ``/health/live``, ``/health/ready``, ``/metrics``."""
@@ -87,6 +88,7 @@ class Health:
             "publisher": asdict(self.publisher.counters),
             "feeds": self.feeds.gauges(),
             "shares": self.sharing.gauges(),
+            "erasures": self.erasures.gauges(),
         }
         lines = [line for name, values in counters.items() for line in _lines(name, values)]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
@@ -103,7 +105,7 @@ def run(settings: Settings) -> int:
     database = Database.open(access.role_url(settings, "wt_worker"), name="serve", size=4)
     erasures = Obeying(settings=settings, database=database)
     readers = Readers.open(
-        url, name="api", size=CONNECTIONS, seconds=READ_SECONDS, may=erasures.done
+        url, name="api", size=CONNECTIONS, seconds=READ_SECONDS, may=erasures.may
     )
     looking = Readers.open(
         url, name="results", size=WAITING_CONNECTIONS + LOOKUPS_MAX, seconds=READ_SECONDS
@@ -123,7 +125,7 @@ def run(settings: Settings) -> int:
     refused.start()
     try:
         keyring = Keyring(database, service, held_seconds=settings.held_seconds)
-        reading = Reading(ring, readers, waiting, keyring)
+        reading = Reading(ring, readers, waiting, keyring, erasures)
         asyncio.run(_serve(settings, database, feeds, reading, refused))
     finally:
         refused.stop()
@@ -144,6 +146,7 @@ class Reading:
     readers: Readers
     waiting: Waiting
     keyring: Keyring
+    erasures: Obeying
 
     def api(self, commands: Commands, feeds: LocalFeeds) -> Api:
         """The questions and commands."""
@@ -183,7 +186,7 @@ async def _serve(
         sharing = Sharing.of(server.quotas, database, access.bootstrap_servers(settings))
         if settings.fair_shares:
             sharing.start()
-        health = Health(server, publisher, feeds, port, sharing)
+        health = Health(server, publisher, feeds, port, sharing, reading.erasures)
         commands = Commands(
             publisher=publisher, codec=codec, keys=feeds.keys, results=reading.waiting
         )

@@ -46,8 +46,8 @@ def obey(
 ) -> int:
     """Destroy the keys of whom records erase, and move the position, in one transaction.
 
-    ``read`` are those of the offsets up to ``upto``; what another process obeyed already is
-    dropped. Returns how many versions of keys were alive. Raises
+    What ``read`` has beyond ``upto`` is obeyed too, and is read again; what another process
+    passed already is dropped. Returns how many versions of keys were alive. Raises
     :class:`~sinks.subscriptions.TopicReplaced`.
     """
     place = (SUBSCRIPTION, topic, partition)
@@ -68,7 +68,8 @@ def obey(
         # They need no key to be read, and the ledger may be far from telling of it.
         connection.execute(_UNFIND, ([each.name[1] for each in erased],))
         if upto > at:
-            _move(connection, _held(topic, partition, row), fresh, upto)
+            passed = [each for each in fresh if each.offset < upto]
+            _move(connection, _held(topic, partition, row), passed, upto)
     return destroyed
 
 
@@ -79,9 +80,9 @@ def _held(topic: str, partition: int, row: Row) -> Held:
     )  # fmt: skip
 
 
-def _move(connection: Connection[Row], held: Held, fresh: Sequence[Read], upto: int) -> None:
-    counts = Counter[str](each.outcome for each in fresh)
-    counts["no_record"] = upto - held.next_offset - len(fresh)
+def _move(connection: Connection[Row], held: Held, passed: Sequence[Read], upto: int) -> None:
+    counts = Counter[str](each.outcome for each in passed)
+    counts["no_record"] = upto - held.next_offset - len(passed)
     subscriptions.move(
         connection, held, next_offset=upto, last_position=held.last_position, counts=counts
     )

@@ -40,17 +40,17 @@ class Reader:
 class Readers:
     """Connections as ``wt_app``; a statement that takes longer than ``seconds`` is given up.
 
-    Nobody reads before they ``may``.
+    Nothing of a tenant is read before it ``may`` be.
     """
 
     database: Database
     seconds: int
-    may: Callable[[], bool] = lambda: True
+    may: Callable[[UUID], bool] = lambda _: True
 
     @classmethod
     def open(
         cls, url: str, *, name: str, size: int, seconds: int,
-        may: Callable[[], bool] = lambda: True,
+        may: Callable[[UUID], bool] = lambda _: True,
     ) -> Self:  # fmt: skip
         """Open the pool; connections are made when first needed."""
         return cls(Database.open(url, name=name, size=size), seconds, may)
@@ -69,7 +69,7 @@ class Readers:
         :class:`~sinks.database.DatabaseAway`, also for a statement that took too long,
         :class:`~sinks.database.LoginRefused`, :class:`~sinks.queries.NotMigrated`.
         """
-        if not self.may():
+        if not self.may(tenant_id):
             raise DatabaseAway("nothing is shown before the log of erasures is read")
         try:
             with self.database.connection() as connection, connection.transaction():

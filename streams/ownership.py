@@ -110,7 +110,10 @@ def told() -> Iterator[None]:
         raise ports.Stale(str(error)) from error
     except subscriptions.Hole as error:
         raise ports.Hole(error.expected) from error
-    except (subscriptions.TopicReplaced, log.TopicMissing, EnvelopeInvalid) as error:
+    except (subscriptions.TopicReplaced, log.TopicMissing) as error:
         raise ports.Broken(str(error)) from error
     except (DatabaseAway, log.BrokerAway, RegistryAway, KeyServiceAway) as error:
+        raise ports.Transient(str(error)) from error
+    except EnvelopeInvalid as error:
+        # A key that doesn't open may be mended: what needs it waits, and nothing else does.
         raise ports.Transient(str(error)) from error

@@ -109,7 +109,10 @@ class Hole(Exception):  # noqa: N818  named for what happened
 
 
 class Transient(Exception):  # noqa: N818  named for what happened
-    """Something is away for now (SQLSTATE classes 08, 40, 53, 55, 57, 58; broker; registry)."""
+    """Something is away for now (SQLSTATE classes 08, 40, 53, 55, 57, 58; broker; registry; key).
+
+    A tenant's key that doesn't open is too: it may be mended, or come with another root key.
+    """
 
 
 class Broken(Exception):  # noqa: N818  named for what happened

@@ -212,6 +212,9 @@ class Ward:
         [done] = self.eraser(**more).run(self.tenant, [request.id])
         return done
 
+    def run_all(self, requests):
+        return self.eraser().run(self.tenant, [each.id for each in requests])
+
     def on(self, store):
         """The same hospital on another database, where a ledger goes on by its positions."""
         other = copy.copy(self)
@@ -225,6 +228,11 @@ class Ward:
         return other
 
     def replay(self, database=None):
+        done = self.replayed(database)
+        assert not done.waiting
+        return done.destroyed
+
+    def replayed(self, database=None):
         return erasures.replay(database or self.store.database, self.servers, lambda: CODEC, ROOT)
 
     def announced(self, request):

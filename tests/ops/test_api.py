@@ -208,8 +208,9 @@ def test_the_tenant_comes_from_the_token_alone(port, path) -> None:
 def test_health_needs_no_key_beside_the_questions(port) -> None:
     nobody: Any = None
     health = serve.Health(
-        server=nobody, publisher=nobody, feeds=nobody, mllp_port=0, sharing=nobody
-    )
+        server=nobody, publisher=nobody, feeds=nobody, mllp_port=0, sharing=nobody,
+        erasures=nobody,
+    )  # fmt: skip
 
     async def test() -> None:
         async with TestClient(TestServer(serve.mounted(health, port.api()))) as client:

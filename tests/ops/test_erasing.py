@@ -483,6 +483,32 @@ def test_a_restored_backup_is_told_of_erasures_before_anything_is_opened(alone):
         assert opened(old, old.events(stream_id=str(c))[0], "demographics")
 
 
+def test_a_tenants_key_that_does_not_open_holds_up_no_others_erasures(alone):
+    ward, other = alone, Ward(alone.store, alone.servers)
+    ward.processor, ward.offsets, ward.at = other.processor, other.offsets, other.at
+    for each in (ward, other):
+        each.send(*(adt(mrn=f"M{n}", visit=f"V{n}") for n in range(6)))
+        each.fold()
+    with backup(ward.store) as restored:
+        for each in (ward, other):
+            each.run_all([each.request(patient) for patient in each.patients.values()])
+        beside, old = other.on(restored), ward.on(restored)
+        key = "UPDATE tenant_keys SET wrapped = set_byte(wrapped, 20, get_byte(wrapped, 20) # 1)"
+        restored.run(f"{key} WHERE tenant_id = %s AND purpose = 'identity'", ward.tenant)
+        for again in (6, 0):
+            done = old.replayed()
+            assert (done.destroyed, list(done.waiting)) == (again, [ward.tenant])
+            assert "root key doesn't open" in done.waiting[ward.tenant]
+        dead = "SELECT tenant_id FROM subject_keys WHERE wrapped IS NULL"
+        assert {row["tenant_id"] for row in restored.rows(dead)} == {other.tenant}
+        restored.run(f"{key} WHERE tenant_id = %s AND purpose = 'identity'", ward.tenant)
+        assert (old.replay(), old.replay()) == (6, 0)
+        assert restored.rows("SELECT FROM subject_keys WHERE wrapped IS NOT NULL") == []
+        for each in (old, beside):
+            with pytest.raises(KeyDestroyed):
+                opened(each, each.events()[0], "demographics")
+
+
 def test_a_log_of_erasures_that_lacks_some_or_is_another_one_stops_everything(alone):
     ward = alone
     ward.send(adt(mrn="A", visit="VA"))

@@ -158,11 +158,11 @@ def test_every_recorded_step_is_played_and_shows_no_token():
     assert all(pair["response"].get("auth") is None for pair in PAIRS.values())
 
 
-def test_what_vault_wrapped_for_another_tenant_is_no_key_and_a_matter_for_a_person():
+def test_what_vault_wrapped_for_another_tenant_is_no_key_and_what_needs_it_waits():
     with serving(answered) as url:
         with pytest.raises(EnvelopeInvalid, match="WARDTRAIL_VAULT_KEY"):
             at(url).unwrap(WRAPPED, **{**NAMED, "tenant": UUID(int=2)})
-        with pytest.raises(ports.Broken), told():
+        with pytest.raises(ports.Transient, match="WARDTRAIL_VAULT_KEY"), told():
             at(url).unwrap(WRAPPED, **{**NAMED, "tenant": UUID(int=2)})
 
 

@@ -376,10 +376,10 @@ def test_a_changed_zone_holds_from_the_next_batch_on(line):
     assert [row["occurred_at"].hour for row in rows] == [8, 13]
 
 
-def test_another_root_key_stops_and_condemns_nothing(line):
+def test_under_another_root_key_messages_wait_and_none_is_condemned(line):
     record = line.record(adt(), keys=line.keys())
     line.processor.keyring = Keyring(line.store.database, Root(bytes(32)))
-    with pytest.raises(ports.Broken, match="root key"):
+    with pytest.raises(ports.Transient, match="root key"):
         line.send(record)
     assert line.store.rows("SELECT FROM dead_letters") == []
 
