@@ -62,24 +62,34 @@ def decide(
     return verdicts
 
 
-def people(database: Database, commands: Sequence[Command]) -> set[tuple[UUID, UUID]]:
-    """Tenant and person of whom the commands' sealed texts will be, as far as can be known.
+def people(
+    database: Database, commands: Sequence[Command]
+) -> list[tuple[Command, tuple[UUID, UUID]]]:
+    """Of whom each command's sealed texts will be, by tenant and person, as far as can be known.
 
     Those that commands name, and those of the first events of the streams that they change.
     """
-    named = {
-        (each.tenant_id, each.person or each.stream_id)
+    named = [
+        (each, (each.tenant_id, each.person or each.stream_id))
         for each in commands
         if each.seals and (each.person or each.creates)
-    }
+    ]
     changed = [each for each in commands if each.seals and not each.person and not each.creates]
     if changed:
         with database.connection() as connection, connection.transaction():
             for_tenants(connection, {each.tenant_id for each in changed})
             streams = list({each.stream_id for each in changed})
             rows = connection.execute(_PEOPLE, (streams,)).fetchall()
-        named |= {(row["tenant_id"], row["person_id"] or row["stream_id"]) for row in rows}
-    return {(UUID(tenant), UUID(person)) for tenant, person in named}
+        whose = {
+            (row["tenant_id"], row["stream_id"]): row["person_id"] or row["stream_id"]
+            for row in rows
+        }
+        named += [
+            (each, (each.tenant_id, whose[each.tenant_id, each.stream_id]))
+            for each in changed
+            if (each.tenant_id, each.stream_id) in whose
+        ]
+    return [(each, (UUID(tenant), UUID(person))) for each, (tenant, person) in named]
 
 
 def result(

@@ -257,14 +257,17 @@ class Ledger:
     def _asking(self, batch: Sequence[Mapped | Entry]) -> list["Asked"]:
         """The people whose keys commands will need, as far as is known before they're decided.
 
-        With when the last of them was asked; what was asked before an erasure stays dark anyhow.
+        Each with when it was asked: who was erased comes anew by what was asked of them later.
         """
-        asking = [each for each in batch if isinstance(each, Entry) and each.command]
-        if not asking:
+        asked = {
+            id(each.command): (each.command, each.said_at)
+            for each in batch
+            if isinstance(each, Entry) and each.command
+        }
+        if not asked:
             return []
-        named = aggregates.people(self.database, [each.command for each in asking if each.command])
-        at = max(each.said_at for each in asking if each.said_at is not None)
-        return [(one, at) for one in named]
+        named = aggregates.people(self.database, [command for command, _ in asked.values()])
+        return [(one, asked[id(command)][1]) for command, one in named]
 
 
 class Unclaimed(Exception):  # noqa: N818  named for what is wrong

@@ -303,6 +303,29 @@ def test_a_command_for_an_erased_patient_is_stored_without_what_was_sealed(line)
     assert "erased" not in events[0]["metadata"]
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_an_erased_patient_comes_anew_by_what_was_asked_of_them_later_and_by_no_other(line, later):
+    line.store.run("UPDATE tenants SET erased_people = 'anew'")
+    erased, other = (str(uuid.UUID(int=one)) for one in (0x9A, 0x9B))
+    for each in (erased, other):
+        line.store.run("INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", each, TENANT)
+    line.send(line.begin(CANARY, erased, stream=1))
+    erase(line, erased)
+    after = ISSUED + 10**15
+    line.send(
+        line.begin(CANARY, erased, stream=2, issued_at=after if later else ISSUED),
+        line.begin(CANARY, other, stream=3, issued_at=after),
+    )
+    alive = {
+        row["subject_id"]
+        for row in line.store.rows("SELECT subject_id::text FROM subject_keys"
+                                   " WHERE wrapped IS NOT NULL")
+    }  # fmt: skip
+    assert alive == ({erased, other} if later else {other})
+    kept = {each["stream_id"]: bool(each["sealed"]) for each in line.events()}
+    assert [kept[one] for one in sorted(kept)] == [True, later, True]
+
+
 def test_people_whom_only_a_streams_own_events_name_are_asked_for(line, monkeypatch):
     patient = str(uuid.UUID(int=0x9A))
     line.store.run("INSERT INTO streams VALUES (%s, 'patient', %s, 2, 1, now())", patient, TENANT)
