@@ -25,6 +25,7 @@ from schemas.topics import COMMANDS, ERASURES, EVENTS, FOREVER_MS, HL7V2
 from sinks import cleaning, dead_letters, erasing, remains, tenancy
 from sinks.database import Database, for_tenants
 from sinks.erasing import Request
+from sinks.keyring import HELD_SECONDS
 from sinks.remains import Remains, Telling
 from streams import erasures, log
 from streams.ledger.erasing import ERASED, MESSAGE_TYPE
@@ -61,16 +62,21 @@ class Eraser:
 
     @classmethod
     def of(
-        cls, settings: Settings, database: Database, *, wait_seconds: float, tell: Progress
-    ) -> "Eraser":
-        """As the settings have it."""
+        cls, settings: Settings, database: Database, *, wait_seconds: float, tell: Progress,
+        held_seconds: float = HELD_SECONDS,
+    ) -> "Eraser":  # fmt: skip
+        """As the settings have it, but for how long others hold keys: nobody knows their settings.
+
+        ``held_seconds`` is the longest of any process, by default the most that one may have.
+        """
+        assert held_seconds >= settings.held_seconds, "ours is one of them"
         return cls(
             database=database,
             migrate_url=access.role_url(settings, "wt_migrate"),
             admin_url=access.database_as_admin(settings),
             bootstrap_servers=access.bootstrap_servers(settings),
             codec=Codec(access.schema_ids(settings)), service=access.root(settings),
-            held_seconds=settings.held_seconds, wait_seconds=wait_seconds, tell=tell,
+            held_seconds=held_seconds, wait_seconds=wait_seconds, tell=tell,
         )  # fmt: skip
 
     def run(self, tenant_id: UUID, request_ids: Sequence[UUID]) -> list[Request]:
@@ -288,7 +294,10 @@ class Eraser:
         at = cleaning.vacuum(self.migrate_url)
         self.tell("switching the write-ahead log")
         cleaning.switch_log(self.admin_url, at)
-        return {"vacuumed_at": self._now().isoformat(), "wal_until": at}
+        return {
+            "held_seconds": self.held_seconds, "vacuumed_at": self._now().isoformat(),
+            "wal_until": at,
+        }  # fmt: skip
 
     def _keys(self, tenant_id: UUID) -> Keys:
         with self.database.connection() as connection, connection.transaction():

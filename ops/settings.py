@@ -78,7 +78,7 @@ class Settings:
     partitions: int = _number(12, 1, 1_024)
     # A worker that is silent for so long loses its partitions; brokers take no less than 6 s.
     session_seconds: int = _number(10, 6, 1_800)
-    # Until then a destroyed key may open what it sealed; an erasure waits as long. One for all.
+    # Until then a destroyed key may open what it sealed; an erasure waits for the most there is.
     held_seconds: int = _number(60, 1, 60)
     log_level: str = "info"
     allow: str = ""  # refusals at start to lift, by name, with commas between

@@ -19,6 +19,7 @@ from schemas.identity import Identifier
 from sinks import erasing
 from sinks.database import Database
 from sinks.erasing import Asked, Request
+from sinks.keyring import HELD_SECONDS
 from sinks.queries import Tenant
 
 TEXT_MAX = 1_000  # as the columns hold it
@@ -90,18 +91,26 @@ def request(
     "--wait", type=click.IntRange(min=1), default=int(WAIT_SECONDS), show_default=True,
     help="Seconds at most for the ledger to tell of it.",
 )  # fmt: skip
+@click.option(
+    "--held", type=click.IntRange(1, int(HELD_SECONDS)), default=int(HELD_SECONDS),
+    show_default=True, help="The longest held_seconds of any process.",
+)  # fmt: skip
 @_JSON
-def run(request_id: UUID | None, called: str, wait: int, as_json: bool) -> None:
+def run(request_id: UUID | None, called: str, wait: int, held: int, as_json: bool) -> None:
     """Carry out a request, or all of a tenant that are open; broken off, it goes on.
 
     It is announced, the keys are destroyed, raw bodies taken out of rows; then it waits until no
-    process holds a key (a minute), and the database has let go of what was. Run it with the line
-    up. It takes the login wt_migrate, and one that may switch the write-ahead log.
+    process holds a key (a minute, or --held), and the database has let go of what was. Run it with
+    the line up. It takes the login wt_migrate, and one that may switch the write-ahead log.
     """
     settings = Settings.load()
+    if held < settings.held_seconds:
+        raise Failed(f"held_seconds is longer here: {settings.held_seconds}", "a longer --held")
     tenant = visits.named(settings, called)
     with _database(settings) as database, shown.err().status("erasing") as status:
-        eraser = Eraser.of(settings, database, wait_seconds=wait, tell=status.update)
+        eraser = Eraser.of(
+            settings, database, wait_seconds=wait, held_seconds=held, tell=status.update
+        )
         wanted = [request_id] if request_id else _open(database, tenant.tenant_id)
         done = eraser.run(tenant.tenant_id, wanted)
     if as_json:

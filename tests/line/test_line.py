@@ -333,7 +333,7 @@ def test_a_person_is_erased_while_the_line_runs(line: Line, monkeypatch: pytest.
     line.settle()
     reason = ("--reason", "asked for it", "--verified-by", "letter", "--confirm", "1")
     asked = line.json("erase", "request", "-", *reason, stdin="ER1^^^ERASE\n")
-    [done] = line.json("erase", "run")
+    [done] = line.json("erase", "run", "--held", "1")
     assert done["status"] == "completed"
     receipt = done["receipt"]
     assert (receipt["bodies"], receipt["people"][0]["events"]) == (1, 2)

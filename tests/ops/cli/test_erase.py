@@ -6,11 +6,14 @@ import uuid
 import pytest
 
 from ops import access
+from ops.cli.errors import Failed
 from ops.deploy import DEMO_TENANT
+from ops.erasing import Eraser
 from schemas import identity
 from schemas.identity import Identifier
 from sinks import erasing
 from sinks.database import Database
+from sinks.keyring import HELD_SECONDS
 from tests.ops.cli.conftest import SECRETS
 
 pytestmark = pytest.mark.stack
@@ -54,6 +57,24 @@ def test_a_person_is_asked_for_by_id_or_by_number_on_standard_input(desk, patien
     assert gone.stdout == f"cancelled: {made['id']}\n"
     assert "cancelled" in asked(desk, "status").stdout
     assert "a mistake" in asked(desk, "status", made["id"]).stdout
+
+
+def test_an_erasure_waits_for_the_longest_that_any_process_may_hold_a_key(desk, monkeypatch):
+    waited = []
+
+    def of(_, database, *, held_seconds, **__):
+        waited.append(held_seconds)
+        raise Failed("no further")
+
+    monkeypatch.setattr(Eraser, "of", of)
+    for seconds, given in ((60, ()), (1, ()), (1, ("--held", "1"))):
+        monkeypatch.setenv("WARDTRAIL_HELD_SECONDS", str(seconds))
+        assert "no further" in asked(desk, "run", *given).output
+    assert waited == [HELD_SECONDS, HELD_SECONDS, 1]
+    monkeypatch.setenv("WARDTRAIL_HELD_SECONDS", "2")
+    refused = asked(desk, "run", "--held", "1")
+    assert "held_seconds is longer here: 2 (hint: a longer --held)" in refused.output
+    assert len(waited) == 3
 
 
 def test_a_request_that_waits_is_carried_out_however_many_were_ended_since(
