@@ -23,6 +23,7 @@ from sinks.tenancy import Listened, Standing, Wrapped
 NAME = "feeds.json"
 # As long as raw records are kept: a deleted tenant's go dark by then as well.
 GOOD_SECONDS = HL7V2.retention_ms / 1_000
+LEFT_SECONDS = 60.0  # nobody writes one for so long; a younger one may be somebody's at work
 WRITTEN_SECONDS = 600.0  # how old the file may be while the rows are read and don't change
 
 _SETS = (
@@ -31,6 +32,10 @@ _SETS = (
 )  # fmt: skip
 
 logger = logging.getLogger(__name__)
+
+
+class CopyUnread(Exception):  # noqa: N818  named for what is wrong
+    """The file is there, and this account can't read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +62,20 @@ class Copy:
 
 
 def load(file: Path, now: float) -> Copy | None:
-    """What the file holds; None where it holds nothing that may be used, and then it is removed."""
+    """What the file holds; None where it holds nothing that may be used, and then it is removed.
+
+    Raises :class:`CopyUnread`.
+    """
     try:
         copy = _loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except OSError as error:
+        raise CopyUnread(
+            f"the local copy of feeds can't be read: {str(error.strerror).lower()} (hint: it must"
+            f" be of this account, or be removed): {file}"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         logger.warning("the local copy of feeds can't be read: removed")
         file.unlink(missing_ok=True)
         return None
@@ -76,13 +89,29 @@ def load(file: Path, now: float) -> Copy | None:
 def store(file: Path, copy: Copy) -> None:
     """Write it, for its owner's eyes."""
     access.write_private(file, _dumps(copy))
+    sweep(file, time.time())
+
+
+def sweep(file: Path, now: float) -> None:
+    """Remove what a process that was killed in writing the file left beside it: it holds keys."""
+    for left in file.parent.glob(f".{file.name}.*"):
+        try:
+            if abs(now - left.stat().st_mtime) > LEFT_SECONDS:
+                left.unlink()
+        except FileNotFoundError:  # whoever was writing it is done, or swept as well
+            continue
+        except OSError as error:
+            said = str(error.strerror).lower()
+            logger.error("a broken-off copy of feeds isn't removed: %s: %s", said, left)
 
 
 def forget(file: Path, tenant_id: UUID) -> bool:
     """Take a deleted tenant out of the file; whether it was there.
 
-    A process that serves writes its own within seconds, without the tenant too.
+    A process that serves writes its own within seconds, without the tenant too. Raises as
+    :func:`load`.
     """
+    sweep(file, time.time())
     copy = load(file, time.time())
     if copy is None or copy == copy.without(tenant_id):
         return False
@@ -128,13 +157,15 @@ def _loads(stored: str) -> Copy:
 
 def _listened(stored: dict[str, Any]) -> Listened:
     port = stored.pop("port")
+    at, fault = tenancy.located(stored["zone"])
     instance = stored.get("emr_instance_id")
     feed = Feed(
         **{
             **stored,
             "feed_id": UUID(stored["feed_id"]),
             "tenant_id": UUID(stored["tenant_id"]),
-            "zone": tenancy.zone(stored["zone"]),
+            "zone": at,
+            "fault": fault or stored.get("fault"),
             "identifier_types": tuple(stored["identifier_types"]),
             "emr_instance_id": instance and UUID(instance),
             **{name: frozenset(stored[name]) for name in _SETS if name in stored},

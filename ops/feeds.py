@@ -9,7 +9,7 @@ from time import monotonic, time
 from uuid import UUID
 
 from ops import feed_copy
-from ops.feed_copy import Copy
+from ops.feed_copy import Copy, CopyUnread
 from producers.ports import KeysAway
 from schemas.feeds import Feed
 from schemas.sealing import EnvelopeInvalid, Keys, KeyService, KeyServiceAway
@@ -40,6 +40,12 @@ class Known:
     opened: Opened = field(default_factory=Opened)
     tenants: Mapping[UUID, Standing] = field(default_factory=dict)
 
+    @property
+    def faults(self) -> Mapping[UUID, str]:
+        """Feeds that can't be read as they are set, and why."""
+        every = (each for listed in self.by_port.values() for each in listed)
+        return {each.feed_id: each.fault for each in every if each.fault is not None}
+
 
 class LocalFeeds:
     """Answers out of memory; a thread reads the rows anew and keeps a copy in ``file``.
@@ -62,6 +68,7 @@ class LocalFeeds:
 
     def start(self) -> None:
         """Know the feeds, from the rows or from the copy; then keep them fresh."""
+        feed_copy.sweep(self._file, time())
         try:
             self.refresh()
         except DatabaseAway:
@@ -108,7 +115,7 @@ class LocalFeeds:
         return [
             each
             for each in self.by_port(port)
-            if each.active and opened.keys(each.tenant_id) is not None
+            if each.active and each.fault is None and opened.keys(each.tenant_id) is not None
         ]
 
     def gauges(self) -> dict[str, int]:
@@ -116,6 +123,7 @@ class LocalFeeds:
         opened, copy = self._known.opened, self._copy
         return {
             "tenants_shut": len(opened.shut),
+            "unread": len(self._known.faults),
             "key_service_away": int(opened.away is not None),
             "age_seconds": 0 if copy is None else max(0, int(time() - copy.read_at)),
         }
@@ -164,7 +172,11 @@ class LocalFeeds:
         self._stored = copy
 
     def _restore(self) -> None:
-        copy = feed_copy.load(self._file, time())
+        try:
+            copy = feed_copy.load(self._file, time())
+        except CopyUnread as unread:
+            logger.error("no feeds known yet: the database is away, and %s", unread)
+            return
         if copy is None:
             logger.warning("no feeds known yet: the database is away, and there is no copy")
             return
@@ -176,17 +188,18 @@ class LocalFeeds:
         by_port: dict[int | None, list[Feed]] = {}
         for each in copy.listened:
             by_port.setdefault(each.port, []).append(each.feed)
-        before, now = self._known.opened, monotonic()
+        was, now = self._known, monotonic()
         anew = now - self._tried_at >= ANEW_SECONDS
         if anew:
             self._tried_at = now
-        opened = tenant_keys.opened(copy.wrapped, self._root, before, anew=anew)
+        opened = tenant_keys.opened(copy.wrapped, self._root, was.opened, anew=anew)
         self._copy = copy
         self._known = Known(
             by_port=by_port, opened=opened,
             tenants={each.tenant_id: each for each in copy.standings},
         )  # fmt: skip
-        _tell(before, opened)
+        _tell(was.opened, opened)
+        _tell_of_feeds(was.faults, self._known.faults)
 
     def _follow(self) -> None:
         while not self._stop.wait(REFRESH_SECONDS):
@@ -223,3 +236,10 @@ def _tell(before: Opened, opened: Opened) -> None:
         logger.error("keys at hand serve on, others are waited for: %s", opened.away)
     if opened.away is None and before.away is not None:
         logger.warning("the key service answers again")
+
+
+def _tell_of_feeds(before: Mapping[UUID, str], faults: Mapping[UUID, str]) -> None:
+    for feed in faults.keys() - before.keys():
+        logger.error("nothing is taken for a feed: %s, feed: %s", faults[feed], feed)
+    for feed in before.keys() - faults.keys():
+        logger.warning("a feed is read again: %s", feed)

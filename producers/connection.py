@@ -23,6 +23,7 @@ from producers.mllp import Decoder, Frame, Refusal, encode
 from producers.peek import Header, NoHeader, peek
 from producers.ports import (
     Feeds,
+    FeedUnread,
     KeysAway,
     NotDurable,
     Publisher,
@@ -203,6 +204,8 @@ class Connection(asyncio.Protocol):
                 self._handle(item)
             except (KeysAway, KeyMissing):
                 self._fail(item, "keys away")
+            except FeedUnread:
+                self._fail(item, "feed unread")
             except Exception as error:  # a text of it may hold the message: its name must do
                 _LOG.error("a message could not be taken: %s", type(error).__name__)
                 self._fail(item, "internal error")

@@ -14,7 +14,7 @@ from producers import binding
 from producers.answers import REJECTED, Trouble
 from producers.mllp import Cause, Refusal
 from producers.peek import Header, NoHeader, text
-from producers.ports import Feeds, KeysAway, Refused
+from producers.ports import Feeds, FeedUnread, KeysAway, Refused
 from schemas import headers, identity
 from schemas.clock import micros
 from schemas.codec import Codec
@@ -67,10 +67,16 @@ class Record:
 def admit(
     header: Header | NoHeader, feeds: Sequence[Feed], certificate: str | None = None
 ) -> Feed | Rejection:
-    """The feed that takes this message, or why none does (rule I4)."""
+    """The feed that takes this message, or why none does (rule I4).
+
+    Raises :class:`~producers.ports.FeedUnread` where that can't be told.
+    """
     if not feeds:
         return _rejection(NO_FEED, 207, "no active feed belongs to this port")
     bound = binding.bind(header, feeds, certificate)
+    asked = feeds if isinstance(bound, binding.Mismatch) else (bound,)
+    if any(each.fault is not None for each in asked):
+        raise FeedUnread("the settings of a feed can't be read")
     if isinstance(bound, binding.Mismatch):
         if isinstance(header, NoHeader) and bound.cause != binding.CERTIFICATE:
             return _rejection(NO_HEADER, 100, _HEADLESS, bound.feed)

@@ -10,6 +10,10 @@ from schemas.feeds import Feed
 from schemas.sealing import Keys
 
 
+class FeedUnread(Exception):  # noqa: N818  named for what is wrong
+    """The message is, or may be, of a feed whose settings can't be read: nobody may answer it."""
+
+
 class KeysAway(Exception):  # noqa: N818  named for what is wrong
     """A tenant's keys can't be had now; nothing is taken until they can."""
 

@@ -23,6 +23,7 @@ class Feed:
     while the feed isn't ``active`` or its tenant is ``suspended``, is answered with
     ``refusal_answer``. Its quotas are messages a second (its own and its whole tenant's),
     connections at a time, and bytes taken and not yet answered; None means no bound of its own.
+    ``fault``: why it can't be read as it is set; then nothing of it is taken, answered or mapped.
     """
 
     feed_id: UUID
@@ -47,3 +48,4 @@ class Feed:
     tenant_messages_per_second: int | None = None
     connections_max: int | None = None
     in_flight_bytes_max: int = IN_FLIGHT_BYTES_MAX
+    fault: str | None = None

@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from schemas import identity
 from schemas.failpoints import hit
-from schemas.feeds import IN_FLIGHT_BYTES_MAX, Feed
+from schemas.feeds import IN_FLIGHT_BYTES_MAX, UTC, Feed
 from schemas.sealing import EnvelopeInvalid, Key, Keys, KeyService, Scope
 from sinks import roots
 from sinks.database import Database, Row, for_tenants
@@ -114,7 +114,10 @@ def standings(
 
 
 def feeds(connection: Connection[Row], of: Collection[UUID] | Collection[str]) -> list[Listened]:
-    """The feeds of these tenants that senders come by, in a transaction that may see them."""
+    """The feeds of these tenants that senders come by, in a transaction that may see them.
+
+    One that can't be read has a ``fault`` that says why, and is in nobody's way.
+    """
     for_tenants(connection, of)
     rows = connection.execute(_FEEDS).fetchall()
     return [Listened(feed=_feed(row), port=row["port"]) for row in rows]
@@ -274,13 +277,38 @@ def zone(name: str) -> ZoneInfo:
         ) from None
 
 
+def faulty(feed_id: UUID, tenant_id: UUID, name: str) -> Feed:
+    """A feed whose settings can't be read: it fits no message."""
+    return Feed(
+        feed_id=feed_id, tenant_id=tenant_id, name=name, certificates=frozenset({""}),
+        fault=f"its settings can't be read (hint: wardtrail feeds set): {name}",
+    )  # fmt: skip
+
+
+def located(name: str) -> tuple[ZoneInfo, str | None]:
+    """The time zone of a feed; UTC where this machine knows none of its name, and the fault."""
+    try:
+        return zone(name), None
+    except ZoneUnknown as unknown:
+        return UTC, str(unknown)
+
+
 def _feed(row: Row) -> Feed:
+    try:
+        return _read(row)
+    except (TypeError, ValueError, AttributeError, KeyError):
+        return faulty(UUID(row["id"]), UUID(row["tenant_id"]), row["name"])
+
+
+def _read(row: Row) -> Feed:
+    at, fault = located(row["zone"])
     return Feed(
         feed_id=UUID(row["id"]),
         tenant_id=UUID(row["tenant_id"]),
         name=row["name"],
         protocol=row["protocol"],
-        zone=zone(row["zone"]),
+        zone=at,
+        fault=fault,
         charset=row["charset"],
         authority=row["authority"] or row["name"],
         identifier_types=tuple(row["identifier_types"]),

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaException
 from ops.access import NotConfigured
 from ops.deploy import TopicUnfit
 from ops.erasing import ErasureUnfinished
+from ops.feed_copy import CopyUnread
 from ops.refusals import StartRefused
 from ops.settings import SettingsInvalid
 from ops.simulator import ScenarioRefused
@@ -82,6 +83,7 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (NotDrained, ""),
     (ExportThere, "name another file"),
     (FeedThere, ""),
+    (CopyUnread, ""),
     (InstanceOther, ""),
     (ScenarioRefused, ""),
     (PatientUnknown, "an id, or - and the number on standard input"),

@@ -75,7 +75,7 @@ def list_(called: str, as_json: bool) -> None:
             str(row["port"] or settings.mllp_port or "default"),
             shown.plain(row["emr"] or shown.NONE),
             _quotas(row),
-            _active(row),
+            shown.plain(_active(row)),
         )
     shown.out().print(table)
     if shut is not None:
@@ -91,6 +91,8 @@ def _shut(settings: Settings, snapshot: Snapshot, tenant: Tenant) -> str | None:
 
 
 def _active(row: Mapping[str, Any]) -> str:
+    if row["fault"]:
+        return f"no: {row['fault']}"
     if row["suspended"]:
         return "no: its tenant is suspended"
     if not row["keys_open"]:
@@ -352,6 +354,7 @@ def _row(feed: Feed, instances: Mapping[UUID, Instance]) -> dict[str, Any]:
         "processing_ids": sorted(feed.processing_ids),
         "senders": sorted(feed.senders),
         "active": feed.active,
+        "fault": feed.fault,
         "suspended": feed.suspended,
         "emr": emr and f"{emr.emr_system}:{emr.name}",
         "facilities": sorted(feed.facilities),

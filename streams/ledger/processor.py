@@ -154,6 +154,8 @@ class Ledger:
         try:
             if feed is None or str(feed.tenant_id) != message["tenant_id"]:
                 raise Unclaimed("no feed of this tenant has this id (see: wardtrail feeds list)")
+            if feed.fault is not None:  # it may be mended; what was sent by it waits
+                raise ports.Transient(f"a feed can't be read: {feed.fault}")
             body, opened = self._open(message, keys)
             read = replace(read, feed=feed, keys=opened, body=body)
             said = map_message(body, feed, received_at=instant(message["received_at"]))

@@ -179,7 +179,9 @@ def test_it_starts_while_the_key_service_is_away_and_takes_when_that_answers(
         assert (named(made, PORT), made.takes(PORT)) == (["adt"], [])
         with pytest.raises(KeysAway):
             made.keys(TENANT)
-        assert made.gauges() == {"tenants_shut": 0, "key_service_away": 1, "age_seconds": 0}
+        assert made.gauges() == {
+            "tenants_shut": 0, "unread": 0, "key_service_away": 1, "age_seconds": 0,
+        }  # fmt: skip
         made.refresh()
         said = "others are waited for: Vault doesn't answer: TimeoutError"
         assert caplog.text.count(said) == 1, "in one line, once"
@@ -240,6 +242,33 @@ def test_a_tenants_key_that_does_not_open_stops_that_tenant_and_no_other(
     store.run("DELETE FROM tenant_keys WHERE tenant_id = %s", south)
     made.refresh()
     assert made.gauges()["tenants_shut"] == 0
+
+
+BAD = {
+    "zone": ("'Mars/Base'", "no such time zone"),
+    "senders": ("'5'", "settings can't be read"),
+    "certificates": ("'[[1]]'", "settings can't be read"),
+    "identifier_types": ("'7'", "settings can't be read"),
+}
+
+
+@pytest.mark.parametrize("column", BAD)
+def test_a_feed_that_can_not_be_read_stops_alone(made, database, store, caplog, column):
+    value, said = BAD[column]
+    add(database, "other", 8)
+    store.run(f"UPDATE feeds SET {column} = {value} WHERE name = 'adt'")
+    made.refresh()
+    made.refresh()
+    assert [each.name for each in made.takes(PORT)] == ["other"]
+    assert made.gauges()["unread"] == 1
+    assert caplog.text.count("nothing is taken for a feed") == 1
+    assert said in caplog.text
+    good = {"zone": "'UTC'", "senders": "'[]'", "certificates": "'[]'", "identifier_types": "'[]'"}
+    store.run(f"UPDATE feeds SET {column} = {good[column]} WHERE name = 'adt'")
+    made.refresh()
+    assert sorted(each.name for each in made.takes(PORT)) == ["adt", "other"]
+    assert made.gauges()["unread"] == 0
+    assert "a feed is read again" in caplog.text
 
 
 def test_what_does_not_open_is_tried_again_after_a_minute_though_it_is_as_it_was(made, monkeypatch):

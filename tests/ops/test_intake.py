@@ -147,3 +147,17 @@ def test_a_tenant_whose_key_does_not_open_holds_up_no_other(line, store):
     assert line.say(adt("NORTH")) == ["AA"]
     assert line.say(adt("CITY")) == [None]
     assert line.say(adt("NORTH")) == ["AA"]
+
+
+@pytest.mark.parametrize("bad", ["zone = 'Mars/Base'", "senders = '5'"])
+def test_a_feed_that_can_not_be_read_answers_nothing_and_holds_up_no_other(line, store, bad):
+    store.run(f"UPDATE feeds SET {bad} WHERE tenant_id = %s AND protocol <> 'app'", CITY)
+    line.feeds.refresh()
+    assert line.say(adt("NORTH")) == ["AA"]
+    assert line.say(adt("CITY")) == [None], "a refusal would have the sender give it up"
+    assert line.say(adt("NORTH")) == ["AA"]
+    assert refused(line) == {CITY: {}, NORTH: {}}
+    good = {"zone": "UTC", "senders": []}
+    tenancy.set_feed(line.database, CITY, "adt", {name: good[name] for name in [bad.split()[0]]})
+    line.feeds.refresh()
+    assert line.say(adt("CITY")) == ["AA"]

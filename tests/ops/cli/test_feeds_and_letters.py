@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+import psycopg
+
 from ops import access, deploy
 
 
@@ -40,6 +42,19 @@ def test_feeds_whose_tenants_keys_do_not_open_are_listed_with_why(desk, loaded) 
     desk.settings().root_key.unlink()
     (feed,) = loaded(desk.run("feeds", "list", "--json"))
     assert feed["keys_open"], "where no root key is set nobody can tell"
+
+
+def test_a_feed_that_can_not_be_read_is_listed_with_why_and_can_be_set(desk, loaded) -> None:
+    with psycopg.connect(desk.superuser, autocommit=True) as connection:
+        connection.execute("UPDATE feeds SET zone = 'Mars/Base' WHERE name = 'demo'")
+    listed = desk.run("feeds", "list")
+    assert listed.exit_code == 0
+    assert "no such time zone" in " ".join(listed.stdout.split())
+    (feed,) = loaded(desk.run("feeds", "list", "--json"))
+    assert "Mars/Base" in feed["fault"]
+    assert desk.run("feeds", "set", "demo", "--zone", "UTC").exit_code == 0
+    (feed,) = loaded(desk.run("feeds", "list", "--json"))
+    assert feed["fault"] is None
 
 
 def test_dead_letters_are_listed_with_where_and_why(desk, loaded) -> None:

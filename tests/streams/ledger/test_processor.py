@@ -376,6 +376,17 @@ def test_a_changed_zone_holds_from_the_next_batch_on(line):
     assert [row["occurred_at"].hour for row in rows] == [8, 13]
 
 
+def test_messages_of_a_feed_in_an_unknown_zone_wait_and_none_is_condemned(line):
+    record = line.record(adt())
+    line.store.run("UPDATE feeds SET zone = 'Mars/Base' WHERE name = 'north'")
+    with pytest.raises(ports.Transient, match="no such time zone"):
+        line.send(record)
+    assert line.store.rows("SELECT FROM dead_letters") == []
+    tenancy.set_feed(line.store.database, TENANT, "north", {"zone": "UTC"})
+    line.send(record)
+    assert line.store.rows("SELECT FROM events") != []
+
+
 def test_under_another_root_key_messages_wait_and_none_is_condemned(line):
     record = line.record(adt(), keys=line.keys())
     line.processor.keyring = Keyring(line.store.database, Root(bytes(32)))
