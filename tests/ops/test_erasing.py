@@ -418,6 +418,53 @@ def test_the_merge_of_an_erased_person_is_not_undone_whatever_came_first(ward, o
     assert ignored(ward) - before == 1
 
 
+@pytest.mark.parametrize("erased", ["A", "B"])
+def test_a_wrong_merge_with_an_erased_person_darkens_nothing_of_the_other(ward, erased):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"))
+    ward.fold()
+    ward.erase(ward.patient(erased))
+    alive = "A" if erased == "B" else "B"
+    ward.send(merge("A", "B", minute=5))
+    ward.send(adt("A08", mrn=alive, visit=f"V{alive}", minute=7))
+    ward.send(unlink("A", "B", minute=9))
+    ward.send(adt("A08", mrn=alive, visit=f"V{alive}", minute=11))
+    ward.send(adt("A08", mrn=erased, visit=f"V{erased}", minute=13))
+    ward.fold()
+    theirs = [row for row in ward.events() if row["person_id"] == str(ward.patient(alive))]
+    told = [row for row in theirs if row["event_type"].startswith("patient.up")][-2:]
+    assert all(b"Rook" in opened(ward, row, "demographics") for row in (theirs[0], *told))
+    late = ward.events(event_type="patient.updated", stream_id=str(ward.patient(erased)))[-1]
+    assert (late["sealed"], late["metadata"]["erased"]) == ({}, True)
+    assert ward.model(ward.patient(alive))["demographics"]
+    assert ward.messages(outcome="ignored")[0]["reason"] == (
+        "the merge of an erased person isn't undone"
+    )
+    nobody = [] if erased == "A" else [str(ward.patient("A"))]
+    assert [str(each.id) for each in found(ward, mrn=alive)] == nobody
+
+
+def test_in_a_restored_backup_the_merge_of_whom_was_erased_since_is_not_undone(alone):
+    ward = alone
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"), merge("A", "B", minute=5))
+    ward.send(adt(mrn="C", visit="VC"))
+    ward.fold()
+    with backup(ward.store) as restored:
+        ward.erase(ward.patient("A"), confirmed=2)
+        old = ward.on(restored)
+        assert old.replay() == 2
+        old.send(unlink("A", "B", minute=9))  # before the ledger has told of the erasure
+        [refused] = old.messages(outcome="ignored")
+        assert refused["reason"] == "the merge of an erased person isn't undone"
+        old.follow()
+        assert len(old.events(event_type="patient.erased")) == 2
+        assert old.events(event_type="patient.unmerged") == []
+        [alias] = old.seen("SELECT * FROM patient_aliases WHERE undone_at IS NULL")
+        assert alias["patient_id"] == str(ward.patient("B"))
+        mine = old.events(stream_id=str(ward.patient("C")))
+        assert b"Rook" in opened(old, mine[0], "demographics")
+        assert found(old, mrn="A") == found(old, mrn="B") == []
+
+
 @contextmanager
 def erasers(ward, request):
     """Erasers of their own, each killed at the point that is given, while workers go on."""
