@@ -58,12 +58,13 @@ class Eraser:
     service: KeyService
     held_seconds: float
     wait_seconds: float = WAIT_SECONDS
+    old_texts_stay: bool = False  # those under the tenant's key, which no key of theirs sealed
     tell: Progress = lambda _: None
 
     @classmethod
     def of(
         cls, settings: Settings, database: Database, *, wait_seconds: float, tell: Progress,
-        held_seconds: float = HELD_SECONDS,
+        held_seconds: float = HELD_SECONDS, old_texts_stay: bool = False,
     ) -> "Eraser":  # fmt: skip
         """As the settings have it, but for how long others hold keys: nobody knows their settings.
 
@@ -77,6 +78,7 @@ class Eraser:
             bootstrap_servers=access.bootstrap_servers(settings),
             codec=Codec(access.schema_ids(settings)), service=access.root(settings),
             held_seconds=held_seconds, wait_seconds=wait_seconds, tell=tell,
+            old_texts_stay=old_texts_stay,
         )  # fmt: skip
 
     def run(self, tenant_id: UUID, request_ids: Sequence[UUID]) -> list[Request]:
@@ -103,9 +105,18 @@ class Eraser:
         self._await_caches(begun)
         cleaned = self._cleaned()
         hit("erase: vacuumed")
+        waiting = [each for each in begun if receipts[each.id]["old_texts"]]
         for each in begun:
-            receipt = {**receipts[each.id], **cleaned}
-            done[each.id] = erasing.complete(self.database, tenant_id, each.id, receipt)
+            if each not in waiting or self.old_texts_stay:
+                receipt = {**receipts[each.id], **cleaned}
+                done[each.id] = erasing.complete(self.database, tenant_id, each.id, receipt)
+        if waiting and not self.old_texts_stay:
+            raise ErasureUnfinished(
+                "texts of theirs are under the tenant's key, of before people had keys of their own"
+                " (hint: nothing here opens them any more, but whoever has that key can; wardtrail"
+                " erase run --old-texts-stay ends it all the same), requests: "
+                + ", ".join(str(each.id) for each in waiting)
+            )
         return list(done.values())
 
     def _replay(self) -> None:
@@ -193,11 +204,6 @@ class Eraser:
         self.tell("taking raw bodies out")
         people = [each.patient_id for request in begun for each in request.people]
         found = remains.find(self.database, tenant_id, people)
-        if found.under_tenant.total():
-            raise ErasureUnfinished(
-                "texts of theirs are under the tenant's key, of before people had keys of their"
-                f" own: {found.under_tenant.total()}"
-            )
         theirs = self._theirs(tenant_id, found)
         unread = 0
         for page in remains.silent(self.database, tenant_id):
@@ -216,12 +222,18 @@ class Eraser:
             for request in begun
         }
         remains.take_out(self.migrate_url, bodies)
+        old = {
+            request.id: sum(found.under_tenant[one.patient_id] for one in request.people)
+            for request in begun
+        }
         return {
             request.id: {
                 **_receipt(request, found, letters),
                 "bodies": len(bodies[request.id]), "unreadable_bodies": unread,
                 "unreadable_letters": unreadable, "shut_letters": shut,
-                "not_looked_into": _unseen(unread, unreadable, shut), "raw_topics_until": until,
+                "old_texts": old[request.id],
+                "stays": _stays(old[request.id], unread, unreadable, shut),
+                "raw_topics_until": until,
             }
             for request in begun
         }  # fmt: skip
@@ -339,9 +351,11 @@ def _receipt(request: Request, found: Remains, letters: Counter[UUID]) -> dict[s
     }  # fmt: skip
 
 
-def _unseen(bodies: int, letters: int, shut: int) -> list[dict[str, Any]]:
-    """What may be theirs and stays, since nobody can tell; and who can read it."""
+def _stays(old: int, bodies: int, letters: int, shut: int) -> list[dict[str, Any]]:
+    """What is theirs, or may be and nobody can tell, and stays; and who can read it."""
     found = (
+        (old, "texts under the tenant's key, of before people had keys of their own",
+         "nothing here opens them any more; whoever has the tenant's key and the rows can"),
         (bodies, "raw bodies that can't be read",
          "whoever has the tenant's key can read what is whole of them"),
         (letters, "dead letters that can't be read",

@@ -95,13 +95,22 @@ def request(
     "--held", type=click.IntRange(1, int(HELD_SECONDS)), default=int(HELD_SECONDS),
     show_default=True, help="The longest held_seconds of any process.",
 )  # fmt: skip
+@click.option(
+    "--old-texts-stay", is_flag=True,
+    help="End though texts of theirs are under the tenant's key.",
+)  # fmt: skip
 @_JSON
-def run(request_id: UUID | None, called: str, wait: int, held: int, as_json: bool) -> None:
+def run(
+    request_id: UUID | None, called: str, wait: int, held: int, old_texts_stay: bool, as_json: bool
+) -> None:
     """Carry out a request, or all of a tenant that are open; broken off, it goes on.
 
     It is announced, the keys are destroyed, raw bodies taken out of rows; then it waits until no
     process holds a key (a minute, or --held), and the database has let go of what was. Run it with
     the line up. It takes the login wt_migrate, and one that may switch the write-ahead log.
+
+    Texts of before people had keys of their own are under the tenant's key, and stay: with
+    --old-texts-stay it ends all the same, and the receipt counts them.
     """
     settings = Settings.load()
     if held < settings.held_seconds:
@@ -109,8 +118,9 @@ def run(request_id: UUID | None, called: str, wait: int, held: int, as_json: boo
     tenant = visits.named(settings, called)
     with _database(settings) as database, shown.err().status("erasing") as status:
         eraser = Eraser.of(
-            settings, database, wait_seconds=wait, held_seconds=held, tell=status.update
-        )
+            settings, database, wait_seconds=wait, held_seconds=held, tell=status.update,
+            old_texts_stay=old_texts_stay,
+        )  # fmt: skip
         wanted = [request_id] if request_id else _open(database, tenant.tenant_id)
         done = eraser.run(tenant.tenant_id, wanted)
     if as_json:

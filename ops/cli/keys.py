@@ -89,7 +89,7 @@ def rotate(called: str, as_json: bool) -> None:
 def rewrap(old: str, new: str | None, as_json: bool) -> None:
     """Wrap every tenant's keys by another root key, and seal dead letters anew under it.
 
-    Processes that run with the old root key stop within a minute, without losing anything, and
+    Processes that run with the old root key halt within a minute, without losing anything, and
     go on when they are started with the new one; then run this once more, for the dead letters
     that they left. It takes the login wt_migrate. What is done already is passed over.
     """

@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 import migrations
 from ops.erasing import ErasureUnfinished
 from schemas import failpoints, identity, lookups, sealing
+from schemas.failpoints import FailPoint
 from schemas.sealing import KeyDestroyed
 from schemas.topics import ERASURES, HL7V2
 from sinks import erasing
@@ -29,11 +30,11 @@ from streams.erasures import ErasuresLost
 from streams.ledger.mapping import message
 from streams.publications import clinical_events
 from tests.ops.erased import FOLDED, Ward, backup, decode
-from tests.sinks.provisioned import made, store
+from tests.sinks.provisioned import armed, made, store
 from tests.streams.ledger.told import CODEC, Got, adt, merge, numbered, unlink
 from tests.topics import PARTITIONS
 
-__all__ = ["store"]
+__all__ = ["armed", "store"]
 pytestmark = pytest.mark.stack
 
 
@@ -320,12 +321,44 @@ def test_a_damaged_dead_letter_stops_nobodys_erasure_and_the_receipt_says_so(alo
     ward.fold()
     receipt = ward.erase(ward.patient("A")).receipt
     assert (receipt["shut_letters"], receipt["unreadable_letters"]) == (2, 0)
-    [said] = [each for each in receipt["not_looked_into"] if "letters" in each["what"]]
+    [said] = [each for each in receipt["stays"] if "letters" in each["what"]]
     assert (said["what"], said["count"]) == ("dead letters that don't open", 2)
     assert "root key" in said["why"]
-    bodies = [each["count"] for each in receipt["not_looked_into"] if "bodies" in each["what"]]
+    bodies = [each["count"] for each in receipt["stays"] if "bodies" in each["what"]]
     assert sum(bodies) == receipt["unreadable_bodies"]
     assert ward.store.rows("SELECT id, record_sealed FROM dead_letters ORDER BY id") == before
+
+
+def test_texts_of_before_people_had_keys_end_an_erasure_only_if_they_may_stay(ward):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"))
+    ward.fold()
+    a = ward.patient("A")
+    [old] = [each for each in ward.events(stream_id=str(a)) if each["sealed"]]
+    [(name, _)] = old["sealed"].items()
+    keys, person, record = ward.keys(), uuid.UUID(str(a)), uuid.UUID(old["event_id"])
+    envelope = sealing.seal(
+        b'{"family": "Rook"}', keys.data[1], tenant=ward.tenant, person=person, record=record,
+        field=name,
+    )  # fmt: skip
+    ward.store.run(
+        "UPDATE events SET sealed = jsonb_build_object(%s::text, %s::text) WHERE event_id = %s",
+        name, sealing.text(envelope), record,
+    )  # fmt: skip
+    assert b"Rook" in opened(ward, ward.events(stream_id=str(a))[0], name)
+    request = ward.request(a)
+    other = ward.request(ward.patient("B"))
+    for _ in range(2):
+        with pytest.raises(ErasureUnfinished, match=rf"--old-texts-stay ends it.*: {request.id}$"):
+            ward.run_all([request, other])
+    stands = {row["id"]: row["status"] for row in ward.seen("SELECT * FROM data_deletion_requests")}
+    assert stands == {str(request.id): "processing", str(other.id): "completed"}
+    done, beside = ward.eraser(old_texts_stay=True).run(ward.tenant, [request.id, other.id])
+    assert (done.status, beside.status) == ("completed", "completed")
+    [said] = [each for each in done.receipt["stays"] if "tenant's key, of before" in each["what"]]
+    assert said["count"] == 1
+    assert not any("of before" in each["what"] for each in beside.receipt["stays"])
+    with pytest.raises(KeyDestroyed):
+        opened(ward, ward.events(stream_id=str(a))[0], name)
 
 
 def test_a_key_that_a_process_still_holds_keeps_nothing_of_whom_was_erased(ward):
@@ -505,6 +538,20 @@ def test_an_eraser_killed_at_each_step_goes_on_and_announces_once(ward):
     assert len(ward.events(event_type="patient.erased")) == 2
     assert ward.run(request).status == "completed"
     assert len(ward.announced(request)) == 2
+
+
+def test_an_eraser_that_fails_at_each_step_goes_on_and_announces_once(ward, armed):
+    ward.send(adt(mrn="A", visit="VA"), adt(mrn="B", visit="VB"), merge("A", "B"))
+    ward.fold()
+    request = ward.request(ward.patient("A"), confirmed=2)
+    for point in sorted(STEPS, key=ORDER.index):
+        armed(f"{point}=raise")
+        with pytest.raises(FailPoint, match=point):
+            ward.run(request)
+    armed("")
+    assert ward.run(request).status == "completed"
+    assert len(ward.announced(request)) == 2
+    assert len(ward.events(event_type="patient.erased")) == 2
 
 
 def test_a_restored_backup_is_told_of_erasures_before_anything_is_opened(alone):
