@@ -49,6 +49,7 @@ def backup(store):
         )
         connection.execute(f"CREATE DATABASE {name} OWNER wt_owner TEMPLATE {store.name}")
         connection.execute(f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO wt_migrate, wt_worker")
+    store.database.pool.check()  # those that were ended: one of a second ago is trusted
     urls = {
         each: getattr(store, each).replace(store.name, name)
         for each in ("admin", "worker", "app", "migrate")
