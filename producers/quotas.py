@@ -56,12 +56,9 @@ class Quotas:
     def share(self, given: Mapping[UUID, int], until: float) -> None:
         """Let each of these tenants send so many messages until that time; others as they like.
 
-        What was read at once beyond a credit is owed from the next ones. Another thread may call
-        this, and :meth:`held`.
+        Another thread may call this, and :meth:`held`.
         """
-        left = self._credits
-        self._credits_until = until
-        self._credits = {each: more + min(0, left.get(each, 0)) for each, more in given.items()}
+        self._credits_until, self._credits = until, dict(given)
 
     def held(self) -> Collection[UUID]:
         """Who had to wait for a share since this was last asked."""

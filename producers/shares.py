@@ -47,11 +47,13 @@ class Shares:
     """What follows from the looks so far.
 
     ``given`` are the messages that a tenant may send until the next look, of all that are
-    present if they are several; ``slowed`` when those last had to wait who sent more than their
-    part. ``delay`` is how long ago that was sent which the ledger reads now, in seconds.
+    present if they are several, and ``owed`` what was read of it at once beyond that;
+    ``slowed`` when those last had to wait who sent more than their part. ``delay`` is how long
+    ago that was sent which the ledger reads now, in seconds.
     """
 
     given: Mapping[UUID, int] = field(default_factory=dict)
+    owed: Mapping[UUID, int] = field(default_factory=dict)
     slowed: Mapping[UUID, float] = field(default_factory=dict)
     window: float = WINDOW_BEGIN
     delay: float = 0.0
@@ -72,13 +74,19 @@ def follow(shares: Shares, look: Look) -> Shares:
     delay = shares.delay + SMOOTH * (since - shares.delay)
     waiting = {each: look.sent.get(each, 0) - read_of.get(each, 0) for each in heard}
     window = _window(shares, look, delay, sum(waiting.values()))
-    given: Mapping[UUID, int] = {}
+    given: dict[UUID, int] = {}
+    owed: dict[UUID, int] = {}
     slowed = {each: at for each, at in shares.slowed.items() if look.at - at < CALM_SECONDS}
     if len(heard) > 1:
         given, over = _parts(waiting, look.held, window, looks)
+        least = max(1, ceil(LEAST * _taken(looks[-RATE_LOOKS:]) * LOOK_SECONDS / max(1, len(over))))
+        for each in over:
+            if given[each] < least:  # its own waits, or it would show what is owed
+                owed[each] = _owed(shares, last, look, each)
+                given[each], owed[each] = max(0, least - owed[each]), max(0, owed[each] - least)
         slowed |= dict.fromkeys(over & set(look.held), look.at)
     return Shares(
-        given=given, slowed=slowed if given else {}, window=window, delay=delay,
+        given=given, owed=owed, slowed=slowed if given else {}, window=window, delay=delay,
         looks=looks, heard=heard, moved=moved,
     )  # fmt: skip
 
@@ -109,12 +117,17 @@ def _parts(
     half = sum(sent.values()) / len(sent) / 2
     over = {each for each, rate in rates.items() if rate > fair and sent[each] > half}
     part = level([inf if each in over else count for each, count in waiting.items()], window)
-    least = max(1, ceil(LEAST * taken * LOOK_SECONDS / max(1, len(over))))
     given = {
-        each: max(int(part - count), least) if each in over else int(window)
+        each: max(int(part - count), 0) if each in over else int(window)
         for each, count in waiting.items()
     }
     return given, over
+
+
+def _owed(shares: Shares, last: Look, look: Look, tenant: UUID) -> int:
+    """What a tenant sent beyond what it was given: a read of a connection is taken whole."""
+    sent = look.sent.get(tenant, 0) - last.sent.get(tenant, 0)
+    return max(0, shares.owed.get(tenant, 0) + sent - shares.given.get(tenant, sent))
 
 
 def _window(shares: Shares, look: Look, delay: float, waiting: float) -> float:

@@ -99,17 +99,6 @@ def test_a_share_slows_its_tenant_alone_and_tells_who_had_to_wait(feed):
     assert held.wait(flood, 5.0) == 0
 
 
-def test_what_was_read_beyond_a_share_is_owed_from_the_next_ones(feed):
-    held = Quotas()
-    held.share({feed.tenant_id: 2}, 6.0)
-    for _ in range(5):
-        held.charge(feed, 5.0)
-    held.share({feed.tenant_id: 3}, 6.0)
-    assert held.wait(feed, 5.0) > 0
-    held.share({feed.tenant_id: 1}, 6.0)
-    assert held.wait(feed, 5.0) == 0
-
-
 def test_a_share_that_nobody_renews_holds_for_its_time_and_no_longer(feed):
     held = Quotas()
     held.share({feed.tenant_id: 0}, 6.0)
