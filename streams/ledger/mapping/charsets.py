@@ -1,19 +1,23 @@
-"""How the bytes of a message become text, without ever inventing a character.
+r"""How the bytes of a message become text, without ever inventing a character.
 
 What is tried, in this order (MSH-18 lies both ways in real feeds, so it is evidence, not law):
 
 1. A byte order mark, or the bytes of ``MSH`` in UTF-16, say it themselves.
-2. The feed's own ``charset``, strictly: somebody looked at this feed and decided.
-3. Bytes that are all ASCII without an escape character mean the same in every charset that
-   table 0211 names but UTF-16 and UTF-32, which such bytes are not; so not even an unknown
-   name matters.
-4. A declared multi-byte charset that isn't UTF-8, if the bytes are valid in it.
+2. The feed's own ``charset``, strictly: somebody looked at this feed and decided. Like MSH-18 it
+   may have repetitions.
+3. Bytes that are all ASCII and switch no charset mean the same in every charset that table 0211
+   names but UTF-16 and UTF-32, which such bytes are not; so not even an unknown name matters.
+4. The first repetition of MSH-18, if it is multi-byte and not UTF-8, and the bytes are valid in it.
 5. UTF-8, if the bytes are valid in it, also under a declared 8859/1 or ASCII: text of one of
    those that is valid multi-byte UTF-8 by chance is practically never meant (it would be
    "Ã¼" and the like), whereas senders that forget to change MSH-18 are common.
-6. A declared single-byte charset, strictly.
+6. The first repetition if it is a single-byte charset, then the others in order, strictly.
 7. Nothing declared: ISO 8859-1, with the letters that Windows-1252 has in its place for
    control characters, as web browsers do it.
+
+A message that switches charsets by ISO 2022 (an escape byte, or HL7's ``\C..\`` and ``\M..\``)
+is read piece by piece, see `switching`, and only if a repetition declares what it switches to:
+an escape byte is never text.
 
 All else is `Unmappable` for its charset: an unknown name over bytes that need it, and a
 declared ASCII over bytes that are neither ASCII nor UTF-8. Setting the feed's ``charset`` and
@@ -24,11 +28,13 @@ import codecs
 import re
 from typing import NamedTuple
 
+from streams.ledger.mapping import switching
 from streams.ledger.mapping.facts import Unmappable
 
 _NAME_NOISE = re.compile(r"[^A-Z0-9]")
-_ESCAPE = 0x1B  # switches charsets in ISO 2022, so ASCII bytes around it may not be ASCII
 _UNDECLARED = "cp1252"
+_ESCAPES_BYTES = b"\\"  # MSH-2's escape character, where it has none
+DECLARED_MAX = 16  # repetitions of MSH-18 that are read: table 0211 has not many more names
 
 # HL7 table 0211 (v2.8, 2.C.2.88) and the spellings seen beside it, without punctuation.
 _CODECS = {
@@ -39,6 +45,7 @@ _CODECS = {
     "CP1250": "cp1250", "CP1251": "cp1251", "CP1252": "cp1252",
     "ISOIR14": "shift_jis", "SHIFTJIS": "shift_jis",
     "ISOIR87": "iso2022_jp", "ISOIR159": "iso2022_jp_1",
+    "2022JP": "iso2022_jp", "2022KR": "iso2022_kr",
     "GB180302000": "gb18030", "GB18030": "gb18030",
     "KSX1001": "euc_kr", "BIG5": "big5",
     "UNICODE": "utf_8", "UNICODEUTF8": "utf_8", "UTF8": "utf_8",
@@ -56,6 +63,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf_16_be"),
 )
 _UNMARKED = ((b"M\0S\0H\0", "utf_16_le"), (b"\0M\0S\0H", "utf_16_be"))
+_UNKNOWN = "MSH-18 names no charset of table 0211, and it is no UTF-8"
+_NEITHER = "the bytes are neither in the charset of MSH-18 nor UTF-8"
 
 
 class Decoded(NamedTuple):
@@ -70,51 +79,86 @@ def decode(body: bytes, override: str | None) -> Decoded:
     for mark, codec in _MARKS:
         if body.startswith(mark):
             return _strict(body[len(mark) :], codec)
-    for opening, codec in _UNMARKED:
-        if body.lstrip(b"\x0b\r\n ").startswith(opening):
-            return _strict(body.lstrip(b"\x0b\r\n "), codec)
+    if b"\0" in body:
+        for opening, codec in _UNMARKED:
+            if body.lstrip(b"\x0b\r\n ").startswith(opening):
+                return _strict(body.lstrip(b"\x0b\r\n "), codec)
+    mark = _mark(body)
     if override is not None:
-        return _strict(body, _known(override, "the feed's charset is not known"))
-    if body.isascii() and _ESCAPE not in body:
-        return Decoded(body.decode("ascii"), _codec(_declared(body)) or "utf_8")
+        return _overridden(body, override, mark)
+    if mark + b"C" in body or mark + b"M" in body:
+        body = switching.spelled(body, mark)
+    if switching.ESCAPE not in body and body.isascii():
+        return Decoded(body.decode("ascii"), _of_escapes(body, mark))
     return _undeclared_or_lying(body, _declared(body))
 
 
-def _undeclared_or_lying(body: bytes, declared: str) -> Decoded:
+def _overridden(body: bytes, override: str, mark: bytes) -> Decoded:
+    """By the feed's own charset; what looks like a switch of charsets and is none stays text."""
+    first, *others = override.split("~")[:DECLARED_MAX]
+    names = [_known(first or "ASCII" if others else first), *map(_known, others)]
+    body = switching.spelled(body, mark, strictly=False)
+    if switching.ESCAPE not in body:
+        return _strict(body, names[0])
+    return _switched(body, [_plain(names[0])], names)
+
+
+def _undeclared_or_lying(body: bytes, declared: list[str]) -> Decoded:
     """Steps 4 to 7: bytes that need a charset, with what MSH-18 says."""
-    codec = _codec(declared)
+    known = [_codec(name) if name else None for name in declared]
+    # In none of the wide ones are these bytes, or MSH-18 couldn't have been found in them
+    named = [codec for codec in known if codec is not None and codec not in _WIDE]
+    first = known[0] if known else None
     candidates = ["utf_8"]
-    if codec in _WIDE:  # which these bytes are not, or MSH-18 couldn't have been found in them
-        codec = "utf_8"
-    elif codec is not None and codec not in _SINGLE_BYTE:
-        candidates.insert(0, codec)
-    elif codec is not None:
-        candidates.append(codec)
-    elif not declared:
+    if first is not None and first not in _SINGLE_BYTE | _WIDE:
+        candidates.insert(0, first)
+    candidates += [codec for codec in named if not codec.startswith("iso2022")]
+    if not any(declared):
         candidates.append(_UNDECLARED)
-    for candidate in candidates:
+    if switching.ESCAPE in body:
+        return _switched(body, [_plain(codec) for codec in candidates], named)
+    for candidate in dict.fromkeys(candidates):
         try:
             return Decoded(body.decode(candidate), candidate)
         except UnicodeDecodeError:
             continue
-    if declared and codec is None:
-        raise Unmappable("charset", "MSH-18 names no charset of table 0211, and it is no UTF-8")
-    raise Unmappable("charset", "the bytes are neither in the charset of MSH-18 nor UTF-8")
+    unknown = any(name and codec is None for name, codec in zip(declared, known, strict=True))
+    raise Unmappable("charset", _UNKNOWN if unknown else _NEITHER)
+
+
+def _switched(body: bytes, candidates: list[str], named: list[str]) -> Decoded:
+    """Of a message that switches charsets: the first candidate in which the rest is valid."""
+    if "iso2022_kr" in named:
+        return _strict(body, "iso2022_kr")
+    for candidate in dict.fromkeys(candidates):
+        try:
+            return Decoded(switching.decode(body, candidate, named), candidate)
+        except UnicodeDecodeError:
+            continue
+    raise Unmappable("charset", _NEITHER)
+
+
+def _plain(codec: str) -> str:
+    """What stands outside of what is switched to, where that codec is the default."""
+    return "ascii" if codec.startswith("iso2022") else codec
 
 
 def _strict(body: bytes, codec: str) -> Decoded:
     """Decode by a charset that is beyond doubt."""
     try:
-        return Decoded(body.decode(codec), codec)
+        text = body.decode(codec)
     except UnicodeDecodeError:
         raise Unmappable("charset", f"the bytes are not valid in: {codec}") from None
+    if "\x1b" in text:
+        raise Unmappable("charset", switching.UNDECLARED)
+    return Decoded(text, codec)
 
 
-def _known(name: str, otherwise: str) -> str:
+def _known(name: str) -> str:
     """The codec of a name that must be known."""
     codec = _codec(name)
     if codec is None:
-        raise Unmappable("charset", otherwise)
+        raise Unmappable("charset", "the feed's charset is not known")
     return codec
 
 
@@ -124,16 +168,34 @@ def _codec(name: str) -> str | None:
     return _CODECS.get(plain) or _CODECS.get(plain.removeprefix("ISO"))
 
 
-def _declared(body: bytes) -> str:
-    """MSH-18's first repetition as it stands in the bytes; empty if there is none."""
+def _of_escapes(body: bytes, mark: bytes) -> str:
+    """The codec of hexadecimal escapes in a message of ASCII, where it has any."""
+    if mark + b"X" not in body:
+        return "ascii"
+    declared = _declared(body)
+    return (_codec(declared[0]) if declared else None) or "utf_8"
+
+
+def _mark(body: bytes) -> bytes:
+    """The byte of MSH-2's escape character, as far as it has one."""
+    start = body.find(b"MSH")
+    mark = body[start + 6 : start + 7] if start >= 0 else b""
+    odd = not mark or mark.isalnum() or mark.isspace() or mark == body[start + 3 : start + 4]
+    return _ESCAPES_BYTES if odd else mark
+
+
+def _declared(body: bytes) -> list[str]:
+    """MSH-18's repetitions as they stand in the bytes; none if it is empty."""
     start = body.find(b"MSH")
     if start < 0:
-        return ""
+        return []
     end = min((at for at in (body.find(b"\r", start), body.find(b"\n", start)) if at > 0),
               default=len(body))  # fmt: skip
     header = body[start:end]
     fields = header.split(header[3:4] or b"|", 18)
     if len(fields) < 18:
-        return ""
+        return []
     repetition = fields[1][1:2] or b"~"
-    return fields[17].split(repetition)[0].decode("ascii", "ignore").strip()
+    said = fields[17].split(repetition)[:DECLARED_MAX]
+    names = [name.decode("ascii", "ignore").strip() for name in said]
+    return names if any(names) else []

@@ -38,7 +38,7 @@ from streams.ledger.mapping.place import place
 from streams.ledger.mapping.table import IGNORED, RECEIVED, RECORDED, RULES, Rule
 from streams.ledger.mapping.times import Moment
 
-MAPPER_VERSION = 8  # rises when the same bytes give other drafts
+MAPPER_VERSION = 9  # rises when the same bytes give other drafts
 
 _Timed: TypeAlias = tuple[Moment, str]
 """A moment, and the field that gave it."""

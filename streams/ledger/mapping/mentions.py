@@ -9,6 +9,7 @@ from schemas.identity import Identifier
 from streams.ledger.mapping import claim
 from streams.ledger.mapping.facts import Unmappable
 from streams.ledger.mapping.message import Message, parse
+from streams.ledger.mapping.switching import ESCAPE
 
 # PID-2 to PID-4; MRG-1, MRG-2 and MRG-4: what is or was a number of the patient's.
 FIELDS = {"PID": (2, 3, 4), "MRG": (1, 2, 4)}
@@ -43,7 +44,7 @@ def _messages(body: bytes, feed: Feed) -> Iterator[Message]:
     try:
         yield parse(body, charset=feed.charset)
     except Unmappable:
-        for part in _HEADER.split(body.replace(b"\0", b"")):
+        for part in _HEADER.split(body.replace(b"\0", b"").replace(ESCAPE, b"")):
             for charset in (feed.charset, "8859/1"):
                 try:
                     yield parse(part, charset=charset)

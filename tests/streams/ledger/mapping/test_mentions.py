@@ -33,6 +33,7 @@ def test_every_field_that_names_a_person_is_read_of_every_trigger():
         (HEAD + "PID|1||A||M\xfcller\r").encode("latin-1"),
         HEAD + "PID|1||A|" + "~".join("B" * (REPETITIONS_MAX + 1)) + "\r",
         "noise\r" + HEAD + "PID|1||A\r",
+        HEAD + "PID|1||A||\x1b$B;3ED\x1b(B\r",
     ],
 )
 def test_what_is_torn_is_read_as_far_as_it_goes(torn):
