@@ -29,13 +29,14 @@ _ESCAPED_MAX = 256  # the longest escape sequence that is looked at: 127 bytes i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delimiters:
-    """MSH-1 and MSH-2: one character each."""
+    """MSH-1 and MSH-2: one character each; of truncation (v2.7) none, where a feed has none."""
 
     field: str
     component: str
     repetition: str
     escape: str
     subcomponent: str
+    truncation: str = ""
 
 
 class Message:
@@ -95,7 +96,11 @@ class Message:
         return part
 
     def resolve(self, raw: str) -> str:
-        """``raw`` with its escape sequences resolved; unknown ones stay as they are."""
+        """``raw`` with its escape sequences resolved; unknown ones stay as they are.
+
+        Where highlighting begins and ends (H, N) is no text. P is the truncation character, of a
+        feed that has one (v2.7). What switches charsets (C, M) is read before: see `charsets`.
+        """
         if self.delimiters.escape not in raw:
             return raw
         return _escapes(self.delimiters.escape).sub(self._escaped, raw)
@@ -111,7 +116,8 @@ class Message:
         code, marks = match.group(1), self.delimiters
         known = {
             "F": marks.field, "S": marks.component, "T": marks.subcomponent,
-            "R": marks.repetition, "E": marks.escape, ".br": "\n",
+            "R": marks.repetition, "E": marks.escape, "P": marks.truncation or _NEVER,
+            ".br": "\n", "H": "", "N": "",
         }.get(code)  # fmt: skip
         if known is not None and known != _NEVER:
             return known
@@ -120,7 +126,7 @@ class Message:
                 text = bytes.fromhex(code[1:]).decode(self._codec)
             except ValueError:
                 return match.group()
-            if text and "\0" not in text:
+            if text and "\0" not in text and "\x1b" not in text:
                 return text
         return match.group()
 
@@ -219,7 +225,7 @@ def _encoding(field: str, encoding: str) -> Delimiters:
     _, component, repetition, escape, subcomponent = taken
     return Delimiters(
         field=field, component=component, repetition=repetition,
-        escape=escape, subcomponent=subcomponent,
+        escape=escape, subcomponent=subcomponent, truncation=encoding[4:5],
     )  # fmt: skip
 
 

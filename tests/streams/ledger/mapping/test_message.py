@@ -98,13 +98,19 @@ def test_delimiters_that_are_missing_are_the_standard_ones(encoding):
     ("raw", "text"),
     [
         ("A\\T\\E", "A&E"), ("\\F\\\\S\\\\R\\\\E\\", "|^~\\"), ("\\X41C3A9\\", "Aé"),
-        ("one\\.br\\two", "one\ntwo"), ("\\H\\bold\\N\\", "\\H\\bold\\N\\"),
+        ("one\\.br\\two", "one\ntwo"), ("\\H\\bold\\N\\ text", "bold text"),
+        ("\\P\\", "\\P\\"), ("\\X1B2842\\", "\\X1B2842\\"),
         ("\\X4\\", "\\X4\\"), ("\\X00\\", "\\X00\\"), ("\\XFF\\", "\\XFF\\"), ("\\X\\", "\\X\\"),
         ("C:\\temp", "C:\\temp"), ("\\Zab\\", "\\Zab\\"), ("a\\", "a\\"),
     ],
 )  # fmt: skip
 def test_escapes_are_resolved_and_unknown_ones_kept(adt, raw, text):
     assert parse(adt(pid={5: raw})).segment("PID").said(5) == text
+
+
+def test_the_truncation_character_is_that_of_the_feed(adt):
+    patient = parse(adt(msh={2: "^~\\&#"}, pid={5: "No\\P\\1#"})).segment("PID")
+    assert patient.said(5) == "No#1#"
 
 
 def test_t21_null_is_not_empty(adt):
