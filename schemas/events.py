@@ -51,6 +51,7 @@ class EventType:
 
 
 _VISIT = ("visit_number",)
+_PERSON = ("demographics", "z_segments")
 
 _WORK = (
     EventType(
@@ -151,16 +152,38 @@ _ORDER = tuple(
     )
 )  # fmt: skip
 
+_RECORDS = tuple(
+    EventType(
+        name=f"{stream}.{name}", stream_type=stream, sealed=sealed,
+        record="".join(word.capitalize() for word in (stream, *name.split("_"))),
+    )
+    for stream, sealed, names in (
+        (
+            "appointment", ("text", "number"),
+            ("booked", "rescheduled", "changed", "cancelled", "discontinued", "deleted", "missed"),
+        ),
+        (
+            "document", ("text", "number"),
+            ("created", "status_changed", "addended", "edited", "replaced", "cancelled"),
+        ),
+        ("dispense", ("text", "number"), ("recorded",)),
+        ("problem", ("text", "number"), ("added", "updated", "deleted")),
+        ("participation", ("name",), ("stated",)),
+        ("financial", ("statement",), ("recorded",)),
+    )
+    for name in names
+)  # fmt: skip
+
 TYPES: Mapping[str, EventType] = {
     declared.name: declared
     for declared in (
         EventType(
             name="patient.registered", stream_type="patient",
-            record="PatientRegistered", sealed=("demographics",),
+            record="PatientRegistered", sealed=_PERSON,
         ),
         EventType(
             name="patient.updated", stream_type="patient",
-            record="PatientUpdated", sealed=("demographics",),
+            record="PatientUpdated", sealed=_PERSON,
         ),
         EventType(name="patient.merged", stream_type="patient", record="PatientMerged"),
         EventType(name="patient.unmerged", stream_type="patient", record="PatientUnmerged"),
@@ -204,5 +227,6 @@ TYPES: Mapping[str, EventType] = {
         *_VERIFICATION,
         *_FLIGHTPLAN,
         *_ORDER,
+        *_RECORDS,
     )
 }  # fmt: skip

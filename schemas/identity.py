@@ -64,7 +64,7 @@ def order(identity_key: bytes, number: Identifier) -> UUID:
 
 
 def evidence(identity_key: bytes, *parts: str) -> UUID:
-    """The id of what a result or an administration tells of, by the parts of its name."""
+    """The id of what a message tells of beside people, visits and orders, by its name's parts."""
     return keyed(identity_key, "evidence", *parts)
 
 

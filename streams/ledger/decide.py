@@ -13,8 +13,11 @@ from schemas.sealing import Keys
 from sinks.accounts import Visit
 from sinks.aliases import UNDO
 from streams.ledger.identities import Change, Named, Person, name
-from streams.ledger.mapping.facts import Draft, Facts, IdentityChange, Part
+from streams.ledger.mapping.facts import Draft, Facts, IdentityChange, Part, StreamName
 
+_RECORDS = frozenset(
+    {"appointment", "document", "dispense", "problem", "participation", "financial"}
+)  # the streams of things that are told of beside visits, orders and evidence
 _CHANGE = "change"  # the role of what a message tells of two patients
 
 Message = Mapping[str, Any]  # the record wardtrail.raw.Hl7v2Message
@@ -193,14 +196,18 @@ def _stream(draft: Draft, part: Part, person: Person, keys: Keys) -> str:
     if draft.stream_type == "patient":
         return person.patient_id
     if draft.stream is not None:
-        patient = (person.patient_id,) if draft.stream.of_patient else ()
-        return str(identity.evidence(keys.identity, *draft.stream.parts, *patient))
+        return _named(draft.stream, person, keys)
     if draft.stream_type == "order":
         assert draft.order is not None, "an order has a number"
         return str(identity.order(keys.identity, draft.order))
     visit = draft.visit or part.claim.visit
     assert visit is not None, "a visit's event names a visit"
     return str(identity.admission(keys.identity, visit))
+
+
+def _named(stream: StreamName, person: Person, keys: Keys) -> str:
+    patient = (person.patient_id,) if stream.of_patient else ()
+    return str(identity.evidence(keys.identity, *stream.parts, *patient))
 
 
 def _data(draft: Draft, part: Part, person: Person, feed: Feed, keys: Keys) -> dict[str, Any]:
@@ -213,6 +220,8 @@ def _data(draft: Draft, part: Part, person: Person, feed: Feed, keys: Keys) -> d
         data["order_id"] = order and str(identity.order(keys.identity, order))
     if draft.stream_type == "order":
         data |= _ordered(draft, part, keys)
+    elif draft.stream_type in _RECORDS:
+        data |= _recorded(draft, part, person, keys)
     if draft.attending is not None:
         authority = draft.attending.authority or feed.authority
         data["attending_id"] = str(identity.staff(keys.identity, authority, draft.attending.value))
@@ -234,6 +243,18 @@ def _ordered(draft: Draft, part: Part, keys: Keys) -> dict[str, str | None]:
         if provider
         else None,
     }
+
+
+def _recorded(draft: Draft, part: Part, person: Person, keys: Keys) -> dict[str, Any]:
+    """The ids that the event of a thing has, as far as its contract has them."""
+    key, visit, order, above = keys.identity, part.claim.visit, draft.order, draft.parent
+    ids = {
+        "admission_id": str(identity.admission(key, visit)) if visit else None,
+        "order_id": str(identity.order(key, order)) if order else None,
+        "staff_ids": [str(identity.staff(key, one.authority, one.value)) for one in draft.staff],
+        "parent_document_id": _named(above, person, keys) if above else None,
+    }
+    return {name: made for name, made in ids.items() if name in draft.data}
 
 
 def _tokens(clear: Mapping[str, Any], person: UUID, keys: Keys) -> dict[str, list[str]]:

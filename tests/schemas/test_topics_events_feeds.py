@@ -46,12 +46,18 @@ def test_subjects_are_by_record_only_where_one_topic_carries_many():
 
 STREAMS = {
     "admission",
+    "appointment",
     "department",
+    "dispense",
+    "document",
     "evidence",
+    "financial",
     "flightplan",
     "handover",
     "order",
+    "participation",
     "patient",
+    "problem",
     "shift",
     "task",
     "user",

@@ -110,6 +110,7 @@ MESSAGES: Mapping[tuple[str, str], str] = {
     ("OMI", "O23"): "service",
     ("OMP", "O09"): "pharmacy",
     ("RDE", "O11"): "pharmacy",
+    ("RDE", "O25"): "pharmacy",
     ("RDE", "O01"): "pharmacy",  # v2.3's name of it
     ("RDS", "O13"): "dispense",
     ("RDS", "O01"): "dispense",  # v2.3's name of it

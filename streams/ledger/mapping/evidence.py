@@ -15,7 +15,7 @@ from schemas.events import TYPES
 from schemas.feeds import Feed
 from schemas.identity import Identifier, normal
 from streams.ledger.mapping import claim as claims
-from streams.ledger.mapping import codings, states, times
+from streams.ledger.mapping import codings, participations, states, times, zsegments
 from streams.ledger.mapping.codings import Coding
 from streams.ledger.mapping.demographics import demographics
 from streams.ledger.mapping.facts import Draft, Nobody, Part, StreamName, Unmappable
@@ -101,11 +101,11 @@ Teller: TypeAlias = Callable[[Reading, tuple[Numbered, ...]], Telling]
 
 
 def parts(
-    reading: Reading, tell: Teller, *, telling: frozenset[str] = TELLING
+    reading: Reading, tell: Teller, *, telling: frozenset[str] | None = TELLING
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     """A part per patient group, and why some of it is left out, each reason once.
 
-    ``telling`` are the segments that are read of each group.
+    ``telling`` are the segments that are read of each group; None: all.
     Who isn't named can't be told of; the other groups stay what they are.
     """
     found: list[Part] = []
@@ -121,11 +121,17 @@ def parts(
         except Nobody as nobody:
             reasons.append(str(nobody))
             continue
-        told = list(tell(reading, segments))
-        drafts = [each for each in told if isinstance(each, Draft)]
-        reasons += [each for each in told if isinstance(each, str)] if told else [_NOTHING_SAID]
+        whose = reading if group is reading.message else replace(reading, message=group)
+        told = list(tell(whose, segments)) or [_NOTHING_SAID]
         snapshot = _patient(reading, group, patient, ordinal)
-        own = [_told_apart(each, ordinal, said) for each in drafts]
+        told += participations.told(
+            group, reading.feed,
+            trigger=reading.trigger, reported_at=snapshot.data["reported_at"],
+            occurred=(snapshot.occurred, snapshot.occurred_field), ordinal=ordinal,
+        )  # fmt: skip
+        snapshot, unkept = zsegments.carried(snapshot, group)
+        reasons += [*(each for each in told if isinstance(each, str)), *unkept]
+        own = [_told_apart(each, ordinal, said) for each in told if isinstance(each, Draft)]
         found.append(Part(claim=claim, drafts=(snapshot, *own)))
     return tuple(found), tuple(dict.fromkeys(reasons))
 
@@ -257,7 +263,7 @@ def named(reading: Reading, segment: Segment, field: int) -> tuple[str, tuple[Co
     return next((normal(text) for text in texts if text), ""), ()
 
 
-def _groups(message: Message, telling: frozenset[str]) -> list[tuple[Numbered, ...]]:
+def _groups(message: Message, telling: frozenset[str] | None) -> list[tuple[Numbered, ...]]:
     """The segments that tell of evidence, by the patient group (a PID with what follows)."""
     groups: list[list[Numbered]] = [[]]
     ordinals: Counter[str] = Counter()
@@ -267,7 +273,7 @@ def _groups(message: Message, telling: frozenset[str]) -> list[tuple[Numbered, .
             patients += 1
             if patients > 1:
                 groups.append([])
-        elif name in telling:
+        elif telling is None or name in telling:
             groups[-1].append(Numbered(name=name, ordinal=ordinals[name], segment=segment))
             ordinals[name] += 1
             if ordinals[name] > SEGMENTS_MAX:

@@ -50,8 +50,10 @@ class Draft:
     None in it, to be made of ``attending``, and so is ``movement_id``, of ``movement``.
     ``clear`` is PHI to seal, by field name, as JSON values. ``occurred_field`` is the field that
     gave ``occurred`` (rule T1). ``visit`` is whose stream it belongs to where that isn't the
-    claim's; ``stream`` names the stream of evidence and ``order`` gives its ``order_id``, or is
-    the order that is told of, which ``filler`` names too and ``provider`` gave;
+    claim's; ``stream`` names the stream of what is neither the patient's, a visit's nor an order's;
+    ``order`` gives its ``order_id``, or is the order that is told of, which ``filler`` names too
+    and ``provider`` gave; ``staff`` give its ``staff_ids`` and ``parent`` its
+    ``parent_document_id``;
     ``source`` are the identifiers (MRG-1) of whose visit it was, if they are said.
     ``ordinal`` (of its part) and ``role`` tell the events of one message apart.
     """
@@ -70,6 +72,8 @@ class Draft:
     filler: Identifier | None = field(default=None, repr=False)
     provider: Identifier | None = field(default=None, repr=False)
     stream: StreamName | None = field(default=None, repr=False)
+    staff: tuple[Identifier, ...] = field(default=(), repr=False)
+    parent: StreamName | None = field(default=None, repr=False)
     ordinal: int = 0
     role: str
 

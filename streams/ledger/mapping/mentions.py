@@ -11,8 +11,9 @@ from streams.ledger.mapping.facts import Unmappable
 from streams.ledger.mapping.message import Message, parse
 from streams.ledger.mapping.switching import ESCAPE
 
-# PID-2 to PID-4; MRG-1, MRG-2 and MRG-4: what is or was a number of the patient's.
-FIELDS = {"PID": (2, 3, 4), "MRG": (1, 2, 4)}
+# PID-2 to PID-4; MRG-1, MRG-2 and MRG-4: what is or was a number of the patient's. NK1-33: a
+# relative's, who may be a patient too. Numbers of accounts, policies and staff name no patient.
+FIELDS = {"PID": (2, 3, 4), "MRG": (1, 2, 4), "NK1": (33,)}
 _HEADER = re.compile(rb"[\r\n\x0b](?=MSH[^A-Za-z0-9\s])")
 
 

@@ -69,6 +69,14 @@ class Message:
         for name in self._order:
             yield name, Segment(self, next(rest[name]))
 
+    @property
+    def own(self) -> list[str]:
+        """The segments of the site's own (Z..), as they were sent, in order."""
+        if not any(name[0] == "Z" for name in self._lines):
+            return []
+        rest = {name: iter(lines) for name, lines in self._lines.items()}
+        return [line for name in self._order for line in (next(rest[name]),) if name[0] == "Z"]
+
     def split(self, name: str) -> "list[Message]":
         """One message per segment of that name: all before the first of them, and its own group.
 
@@ -142,6 +150,11 @@ class Segment:
         if fields[0].upper() == "MSH":  # MSH-1 is the field separator itself
             fields.insert(1, message.delimiters.field)
         self._fields = fields
+
+    @property
+    def text(self) -> str:
+        """The segment as it was sent; of a header without MSH-1, which is its separator."""
+        return self._message.delimiters.field.join(self._fields)
 
     def field(self, number: int) -> str:
         """The field as sent, without surrounding white space; empty beyond the last."""

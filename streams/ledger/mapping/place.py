@@ -1,18 +1,17 @@
 """PV1-3 and PV1-6 as the text that events carry, the same for every feed's delimiters."""
 
-from streams.ledger.mapping.message import NULL, Message
+from streams.ledger.mapping.message import NULL, Message, Segment
 
 _CARET = "\\S\\"  # a caret inside a component keeps HL7's standard escape
 
 
-def place(message: Message, segment_name: str, number: int) -> str | None:
+def place(message: Message, segment: Segment | None, number: int) -> str | None:
     """The first repetition of a PL field with ``^`` and ``&``, or what it says of no place.
 
     None: empty, or nothing but separators, so nothing is said and the place is unchanged. The
     empty string: HL7's null, so it is said to be unknown (rule T21). Escape sequences are
     resolved and separators that end a component or the place are left out.
     """
-    segment = message.segment(segment_name)
     raw = segment.field(number) if segment else ""
     if not raw:
         return None

@@ -122,9 +122,9 @@ _PAGE = """\
 This page is generated from the tables that the mapping runs on
 (`python -m streams.ledger.mapping.states > docs/results.md`); a test holds it to it.
 
-Each OBX of an ORU^R01, each RXA of a RAS^O17 or VXU^V04 and each cancelling ORC becomes one
-`evidence.recorded`, beside the `patient.updated` of its patient group. No visit is made by them;
-`admission_id` is PV1-19's (else PID-18's) where the group names one.
+Each OBX of an ORU^R01 (or R30 to R32), each RXA of a RAS^O17 or VXU^V04 and each cancelling ORC
+becomes one `evidence.recorded`, beside the `patient.updated` of its patient group. No visit is made
+by them; `admission_id` is PV1-19's (else PID-18's) where the group names one.
 
 | event of kind | from | its time, first that is said | its codes | rules |
 |---|---|---|---|---|

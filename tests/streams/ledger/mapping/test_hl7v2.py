@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.identity import Identifier
+from streams.ledger.mapping import triggers
 from streams.ledger.mapping.facts import CAUSES, Facts, Ignored, Unmappable
 from streams.ledger.mapping.table import CANCELS, IGNORED, RULES
 
@@ -266,7 +267,10 @@ def test_a_message_that_does_not_say_what_it_is_is_refused(adt, mapped, kind, ev
     [
         ("ADT^A99", "trigger not mapped: A99"), ("ADT^Z98", "trigger not mapped: Z98"),
         *((f"ADT^{trigger}", f"{reason}: {trigger}") for trigger, reason in IGNORED.items()),
-        ("ORU^R30", "trigger not mapped: ORU^R30"), ("MDM^T02", "message type not mapped: MDM"),
+        ("ORU^R40", "trigger not mapped: ORU^R40"), ("REF^I12", "message type not mapped: REF"),
+        ("SIU^S99", "trigger not mapped: SIU^S99"),
+        *((f"{kind}^{trigger}", f"{reason}: {kind}^{trigger}")
+          for (kind, trigger), reason in triggers.IGNORED.items()),
         ("ORM", "message type not mapped: ORM"), ("ACK", "acknowledgement"),
         ("ACK^A01", "acknowledgement"), ("ORU^Rook^Ada", "message type not mapped: ORU"),
     ],

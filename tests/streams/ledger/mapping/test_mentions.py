@@ -19,9 +19,10 @@ def named(text, feed=FEED):
 
 def test_every_field_that_names_a_person_is_read_of_every_trigger():
     told = HEAD + "PID|1|OLD|A^^^NORTH~B|C||X\rMRG|D^^^SOUTH|E||F\rPID|2||G\r"
+    told += "NK1|1" + "|" * 32 + "H^^^WEST^MR\rROL|1|AD|AT|STAFF\rAIP|1|A|STAFF\rGT1|1|ACCOUNT\r"
     assert set(named(told)) == {
         ("OLD", "OWN"), ("A", "NORTH"), ("B", "OWN"), ("C", "OWN"), ("D", "SOUTH"), ("E", "OWN"),
-        ("F", "OWN"), ("G", "OWN"),
+        ("F", "OWN"), ("G", "OWN"), ("H", "WEST"),
     }  # fmt: skip
 
 

@@ -9,8 +9,12 @@ from streams.ledger.mapping.message import parse
 from streams.ledger.mapping.place import place
 
 
-def read(adt, raw):
-    return place(parse(adt(pv1={3: raw})), "PV1", 3)
+def read(message):
+    return place(message, message.segment("PV1"), 3)
+
+
+def told(adt, raw):
+    return read(parse(adt(pv1={3: raw})))
 
 
 @pytest.mark.parametrize(
@@ -24,7 +28,7 @@ def read(adt, raw):
     ],
 )  # fmt: skip
 def test_a_place_is_its_components(adt, raw, text):
-    assert read(adt, raw) == text
+    assert told(adt, raw) == text
 
 
 @pytest.mark.parametrize(
@@ -33,18 +37,18 @@ def test_a_place_is_its_components(adt, raw, text):
      ('""~W1', "")],
 )  # fmt: skip
 def test_t21_empty_says_nothing_and_null_says_unknown(adt, raw, text):
-    assert read(adt, raw) == text
+    assert told(adt, raw) == text
 
 
 def test_a_message_without_the_segment_says_nothing(adt):
-    assert place(parse(adt(pv1=False)), "PV1", 3) is None
+    assert read(parse(adt(pv1=False))) is None
 
 
 def test_delimiters_of_the_feed_are_rewritten():
     odd = parse(b"MSH|#!@%*|A||||2026||ADT#A01|9\rPV1||I|W1%a#R2@T@x#B@S@3")
-    assert place(odd, "PV1", 3) == "W1&a^R2%x^B#3"
+    assert read(odd) == "W1&a^R2%x^B#3"
     without = parse(b"MSH^@~#&^A\rPV1^^I^W1@R2")
-    assert place(without, "PV1", 3) == "W1^R2"
+    assert read(without) == "W1^R2"
 
 
 # Without a quote, which might make a null, and a backslash, which might stand before an S.
@@ -59,7 +63,7 @@ def test_t20_every_name_survives_escaping(adt, names):
         pairs = {"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
         return "".join(pairs.get(character, character) for character in name)
 
-    text = read(adt, "^".join(escaped(name) for name in names))
+    text = told(adt, "^".join(escaped(name) for name in names))
     parsed = Place.parse(text or "")
     fields = [
         parsed.point_of_care, parsed.room, parsed.bed, parsed.facility, parsed.status,

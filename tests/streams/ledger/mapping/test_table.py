@@ -59,7 +59,11 @@ def test_every_trigger_says_what_it_does_to_the_path_and_why():
 def test_drafts_have_exactly_the_fields_of_their_contracts(whole, mapped, rule):
     for draft in mapped(whole(rule.trigger)).parts[0].drafts:
         assert set(draft.data) == fields(draft.event_type)
-        assert set(draft.clear) == set(TYPES[draft.event_type].sealed)
+        assert {*draft.clear} - {"z_segments"} == {*TYPES[draft.event_type].sealed} - {"z_segments"}
+    with_own = whole(rule.trigger, more=("ZSA|1",))
+    for draft in mapped(with_own).parts[0].drafts:
+        own = [] if draft.role == "patient" else ["z_segments"]
+        assert {*draft.clear} == {*TYPES[draft.event_type].sealed} - {*own}
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.trigger)
