@@ -26,6 +26,7 @@ retrying the dead letter is the remedy.
 
 import codecs
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from streams.ledger.mapping import switching
@@ -34,6 +35,7 @@ from streams.ledger.mapping.facts import Unmappable
 _NAME_NOISE = re.compile(r"[^A-Z0-9]")
 _UNDECLARED = "cp1252"
 _ESCAPES_BYTES = b"\\"  # MSH-2's escape character, where it has none
+_USUAL = b"MSH|^~\\&|"
 DECLARED_MAX = 16  # repetitions of MSH-18 that are read: table 0211 has not many more names
 
 # HL7 table 0211 (v2.8, 2.C.2.88) and the spellings seen beside it, without punctuation.
@@ -76,10 +78,10 @@ class Decoded(NamedTuple):
 
 def decode(body: bytes, override: str | None) -> Decoded:
     """The message as text; raises `Unmappable` with cause ``charset`` (see the module)."""
-    for mark, codec in _MARKS:
-        if body.startswith(mark):
-            return _strict(body[len(mark) :], codec)
-    if b"\0" in body:
+    if not body.startswith(b"MSH"):
+        for mark, codec in _MARKS:
+            if body.startswith(mark):
+                return _strict(body[len(mark) :], codec)
         for opening, codec in _UNMARKED:
             if body.lstrip(b"\x0b\r\n ").startswith(opening):
                 return _strict(body.lstrip(b"\x0b\r\n "), codec)
@@ -103,8 +105,22 @@ def _overridden(body: bytes, override: str, mark: bytes) -> Decoded:
     return _switched(body, [_plain(names[0])], names)
 
 
-def _undeclared_or_lying(body: bytes, declared: list[str]) -> Decoded:
+def _undeclared_or_lying(body: bytes, declared: tuple[str, ...]) -> Decoded:
     """Steps 4 to 7: bytes that need a charset, with what MSH-18 says."""
+    candidates, named, unknown = _candidates(declared)
+    if switching.ESCAPE in body:
+        return _switched(body, [_plain(codec) for codec in candidates], named)
+    for candidate in candidates:
+        try:
+            return Decoded(body.decode(candidate), candidate)
+        except UnicodeDecodeError:
+            continue
+    raise Unmappable("charset", _UNKNOWN if unknown else _NEITHER)
+
+
+@lru_cache(maxsize=64)
+def _candidates(declared: tuple[str, ...]) -> tuple[list[str], list[str], bool]:
+    """What may explain the bytes, what is named, and whether a name isn't known; few ever come."""
     known = [_codec(name) if name else None for name in declared]
     # In none of the wide ones are these bytes, or MSH-18 couldn't have been found in them
     named = [codec for codec in known if codec is not None and codec not in _WIDE]
@@ -115,15 +131,8 @@ def _undeclared_or_lying(body: bytes, declared: list[str]) -> Decoded:
     candidates += [codec for codec in named if not codec.startswith("iso2022")]
     if not any(declared):
         candidates.append(_UNDECLARED)
-    if switching.ESCAPE in body:
-        return _switched(body, [_plain(codec) for codec in candidates], named)
-    for candidate in dict.fromkeys(candidates):
-        try:
-            return Decoded(body.decode(candidate), candidate)
-        except UnicodeDecodeError:
-            continue
     unknown = any(name and codec is None for name, codec in zip(declared, known, strict=True))
-    raise Unmappable("charset", _UNKNOWN if unknown else _NEITHER)
+    return list(dict.fromkeys(candidates)), named, unknown
 
 
 def _switched(body: bytes, candidates: list[str], named: list[str]) -> Decoded:
@@ -178,24 +187,29 @@ def _of_escapes(body: bytes, mark: bytes) -> str:
 
 def _mark(body: bytes) -> bytes:
     """The byte of MSH-2's escape character, as far as it has one."""
+    if body.startswith(_USUAL):
+        return _ESCAPES_BYTES
     start = body.find(b"MSH")
     mark = body[start + 6 : start + 7] if start >= 0 else b""
     odd = not mark or mark.isalnum() or mark.isspace() or mark == body[start + 3 : start + 4]
     return _ESCAPES_BYTES if odd else mark
 
 
-def _declared(body: bytes) -> list[str]:
+def _declared(body: bytes) -> tuple[str, ...]:
     """MSH-18's repetitions as they stand in the bytes; none if it is empty."""
     start = body.find(b"MSH")
     if start < 0:
-        return []
-    end = min((at for at in (body.find(b"\r", start), body.find(b"\n", start)) if at > 0),
-              default=len(body))  # fmt: skip
-    header = body[start:end]
+        return ()
+    end = body.find(b"\r", start)
+    header = body[start:] if end < 0 else body[start:end]
+    end = header.find(b"\n")
+    header = header if end < 0 else header[:end]
     fields = header.split(header[3:4] or b"|", 18)
-    if len(fields) < 18:
-        return []
-    repetition = fields[1][1:2] or b"~"
-    said = fields[17].split(repetition)[:DECLARED_MAX]
-    names = [name.decode("ascii", "ignore").strip() for name in said]
-    return names if any(names) else []
+    return _names(fields[17], fields[1][1:2] or b"~") if len(fields) >= 18 else ()
+
+
+@lru_cache(maxsize=64)
+def _names(field: bytes, repetition: bytes) -> tuple[str, ...]:
+    said = field.split(repetition)[:DECLARED_MAX]
+    names = tuple(name.decode("ascii", "ignore").strip() for name in said)
+    return names if any(names) else ()

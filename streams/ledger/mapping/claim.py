@@ -21,6 +21,9 @@ def claim(message: Message, patient: Segment, feed: Feed) -> Claim:
 def persons(message: Message, segment: Segment, field: int, feed: Feed) -> tuple[Identifier, ...]:
     """A CX field's identifiers of persons: the feed's preferred types first, then in order."""
     found = [identifier(message, parts, feed) for parts in segment.repetitions(field)]
+    if len(found) == 1:
+        [only] = found
+        return (only,) if only and only.type not in NOT_PERSONS else ()
     named = dict.fromkeys(one for one in found if one and one.type not in NOT_PERSONS)
     types = feed.identifier_types
     rank = {kind: number for number, kind in enumerate(types)}
@@ -58,15 +61,16 @@ def identifier(message: Message, parts: list[str], feed: Feed) -> Identifier | N
     value = message.said(parts[0])
     if not value:
         return None
-    return Identifier(
-        value=value,
-        authority=authority(message, part(parts, 4)) or feed.authority,
-        type=message.said(part(parts, 5)) or "",
-    )
+    given = len(parts)
+    source = authority(message, parts[3]) if given > 3 else ""
+    kind = message.said(parts[4]) if given > 4 else None
+    return Identifier(value=value, authority=source or feed.authority, type=kind or "")
 
 
 def authority(message: Message, raw: str) -> str:
     """An assigning authority (HD): its namespace, else its universal id, else empty."""
+    if message.delimiters.subcomponent not in raw:
+        return message.said(raw) or ""
     for piece in raw.split(message.delimiters.subcomponent, 2)[:2]:
         value = message.said(piece.strip())
         if value:

@@ -20,17 +20,20 @@ _PHONE_PARTS = (5, 6, 7)  # country, area and local number
 
 def demographics(message: Message, patient: Segment, feed: Feed) -> dict[str, Any]:
     """JSON values by name: identifiers, names, birth_date, sex, address, phones, deceased."""
-    found: dict[str, Any] = {
-        "identifiers": _identifiers(message, patient),
-        "names": _repeated(message, patient, 5, _NAME),
-        "birth_date": _birth_date(patient),
-        "sex": _plain(patient, 8),
-        "addresses": _repeated(message, patient, 11, _ADDRESS),
-        "phones": _phones(message, patient),
-        "deceased_at": _deceased_at(patient, feed),
-        "deceased": _plain(patient, 30),
-    }
-    return {name: value[0] for name, value in found.items() if value is not None}
+    found: dict[str, Any] = {}
+    for name, said in (
+        ("identifiers", _identifiers(message, patient)),
+        ("names", _repeated(message, patient, 5, _NAME)),
+        ("birth_date", _birth_date(patient)),
+        ("sex", _plain(patient, 8)),
+        ("addresses", _repeated(message, patient, 11, _ADDRESS)),
+        ("phones", _phones(message, patient)),
+        ("deceased_at", _deceased_at(patient, feed)),
+        ("deceased", _plain(patient, 30)),
+    ):
+        if said is not None:
+            found[name] = said[0]
+    return found
 
 
 _Said = tuple[Any] | None
@@ -43,13 +46,10 @@ def _identifiers(message: Message, patient: Segment) -> _Said:
     for parts in patient.repetitions(3):
         value = message.said(parts[0])
         if value:
-            found.append(
-                {
-                    "value": value,
-                    "authority": authority(message, part(parts, 4)),
-                    "type": message.said(part(parts, 5)) or "",
-                }
-            )
+            given = len(parts)
+            source = authority(message, parts[3]) if given > 3 else ""
+            kind = message.said(parts[4]) if given > 4 else None
+            found.append({"value": value, "authority": source, "type": kind or ""})
     return (found,) if found else None
 
 
@@ -57,15 +57,20 @@ def _repeated(
     message: Message, patient: Segment, number: int, names: Iterable[str | None]
 ) -> _Said:
     """A list with one mapping per repetition, of the components that say something."""
-    if patient.field(number) == NULL:
+    field = patient.field(number)
+    if not field:
+        return None
+    if field == NULL:
         return (None,)
-    found = []
+    marks, found = message.delimiters, []
+    plain = NULL not in field and marks.escape not in field and marks.subcomponent not in field
     for parts in patient.repetitions(number):
-        said = {
-            name: value or None
-            for name, raw in zip(names, parts, strict=False)
-            if name and (value := _spaced(message, raw)) is not None
-        }
+        said: dict[str, str | None] = {}
+        for name, raw in zip(names, parts, strict=False):
+            if raw and name:
+                value = raw if plain else _spaced(message, raw)
+                if value is not None:
+                    said[name] = value or None
         if said:
             found.append(said)
     return (found,) if found else None
@@ -73,15 +78,17 @@ def _repeated(
 
 def _phones(message: Message, patient: Segment) -> _Said:
     """PID-13 (home, PRN) and PID-14 (work, WPN) in one list."""
-    found: list[Mapping[str, str | None]] = []
     fields = (patient.field(13), patient.field(14))
+    if not any(fields):
+        return None
+    found: list[Mapping[str, str | None]] = []
     for number, use in ((13, "PRN"), (14, "WPN")):
         for parts in patient.repetitions(number):
-            said = {
-                name: value
-                for name, raw in zip(_PHONE, parts, strict=False)
-                if (value := message.said(raw))
-            }
+            said: dict[str, str | None] = {}
+            for name, raw in zip(_PHONE, parts, strict=False):
+                value = message.said(raw) if raw else None
+                if value:
+                    said[name] = value
             if "number" not in said:
                 unformatted = message.said(part(parts, _PHONE_UNFORMATTED))
                 pieces = [message.said(part(parts, place)) for place in _PHONE_PARTS]
@@ -106,6 +113,8 @@ def _birth_date(patient: Segment) -> _Said:
 def _deceased_at(patient: Segment, feed: Feed) -> _Said:
     """PID-29 as instant, precision and the sender's text."""
     raw = patient.component(29)
+    if not raw:
+        return None
     if raw == NULL:
         return (None,)
     read = times.moment(raw, feed.zone)
@@ -116,6 +125,8 @@ def _deceased_at(patient: Segment, feed: Feed) -> _Said:
 
 def _plain(patient: Segment, number: int) -> _Said:
     """One component's text."""
+    if not patient.field(number):
+        return None
     value = patient.said(number)
     return None if value is None else (value or None,)
 

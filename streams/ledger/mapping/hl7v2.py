@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from functools import lru_cache
 
 from schemas.feeds import Feed
 from streams.ledger.mapping import evidence, triggers, visits
@@ -61,15 +62,21 @@ def _type(message: Message, header: Segment) -> tuple[str, str]:
     event = message.segment("EVN")
     if event and not trigger and kind in {"", "ADT"}:
         trigger = event.component(1).upper()
-        if _CODE.fullmatch(trigger) and trigger.startswith("A"):
+        if _code(trigger) and trigger.startswith("A"):
             kind = "ADT"
-    if not _CODE.fullmatch(kind):
+    if not _code(kind):
         raise Unmappable("structure", "neither MSH-9 nor EVN-1 says what it is")
-    if _CODE.fullmatch(trigger):
+    if _code(trigger):
         return kind, trigger
     if kind == "ADT":
         raise Unmappable("structure", "neither MSH-9 nor EVN-1 says the trigger of this ADT")
     return kind, ""
+
+
+@lru_cache(maxsize=1024)
+def _code(text: str) -> bool:
+    """Whether it is a type or a trigger: three capitals or digits."""
+    return _CODE.fullmatch(text) is not None
 
 
 def _reason(kind: str, trigger: str) -> str:

@@ -54,14 +54,23 @@ class Message:
 
     def segment(self, name: str) -> "Segment | None":
         """The first segment of that name."""
-        if name not in self._first:
+        try:
+            return self._first[name]
+        except KeyError:
             lines = self._lines.get(name)
-            self._first[name] = Segment(self, lines[0]) if lines else None
-        return self._first[name]
+            found = self._first[name] = Segment(self, lines[0]) if lines else None
+            return found
 
     def segments(self, name: str) -> list["Segment"]:
         """All segments of that name, in order."""
-        return [Segment(self, line) for line in self._lines.get(name, ())]
+        first = self.segment(name)
+        if first is None:
+            return []
+        return [first, *(Segment(self, line) for line in self._lines[name][1:])]
+
+    def has(self, names: frozenset[str]) -> bool:
+        """Whether there is a segment of any of these names."""
+        return not names.isdisjoint(self._lines)
 
     def ordered(self) -> "Iterator[tuple[str, Segment]]":
         """All segments with their ids, in order."""
@@ -117,7 +126,11 @@ class Message:
         """None if nothing is said, the empty string for HL7's null, else the resolved text."""
         if not raw:
             return None
-        return "" if raw == NULL else self.resolve(raw).strip() or None
+        if raw == NULL:
+            return ""
+        if self.delimiters.escape in raw:
+            raw = self.resolve(raw)
+        return raw.strip() or None
 
     def _escaped(self, match: re.Match[str]) -> str:
         """The character or bytes that one escape sequence stands for."""
@@ -158,8 +171,10 @@ class Segment:
 
     def field(self, number: int) -> str:
         """The field as sent, without surrounding white space; empty beyond the last."""
-        fields = self._fields
-        text = fields[number].strip() if number < len(fields) else ""
+        try:
+            text = self._fields[number].strip()
+        except IndexError:
+            return ""
         if len(text) > FIELD_CHARACTERS_MAX:
             raise Unmappable("structure", "a field that is read is too long")
         return text
@@ -170,21 +185,27 @@ class Segment:
 
     def repetitions(self, number: int) -> list[list[str]]:
         """The field's repetitions, each as its components, as sent."""
-        raw, marks = self.field(number), self._message.delimiters
+        raw = self.field(number)
         if not raw:
             return []
+        marks = self._message.delimiters
         repetitions = raw.split(marks.repetition)
         if len(repetitions) > REPETITIONS_MAX:
             raise Unmappable("structure", "a field that is read repeats too often")
-        return [
-            [component.strip() for component in repetition.split(marks.component)]
-            for repetition in repetitions
-        ]
+        component = marks.component
+        if len(raw.split(None, 1)) == 1:  # no white space in it, as in most
+            return [repetition.split(component) for repetition in repetitions]
+        return [[each.strip() for each in one.split(component)] for one in repetitions]
 
     def component(self, number: int, component: int = 1) -> str:
         """One component of the field's first repetition, as sent."""
-        raw, marks = self.field(number), self._message.delimiters
-        components = raw.split(marks.repetition, 1)[0].split(marks.component, component)
+        raw = self.field(number)
+        if not raw:
+            return ""
+        marks = self._message.delimiters
+        if marks.repetition in raw:
+            raw = raw.split(marks.repetition, 1)[0]
+        components = raw.split(marks.component, component)
         return components[component - 1].strip() if component <= len(components) else ""
 
     def said(self, number: int, component: int = 1) -> str | None:

@@ -15,6 +15,7 @@ from streams.ledger.mapping.triggers import PARTICIPATION_ACTIONS
 PARTICIPATIONS_MAX = 200  # of one patient in one message; teams that are seen have some ten
 # Fields of the instance's number, the action, the role, the person, begin and end.
 _FIELDS = {"ROL": (1, 2, 3, 4, 5, 6), "PRT": (1, 2, 4, 5, 11, 12)}
+SEGMENTS = frozenset(_FIELDS)
 _NAMES_NOBODY = "a participation that names nobody: ROL-4 and PRT-5 are empty"
 
 

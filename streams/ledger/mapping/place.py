@@ -1,7 +1,10 @@
 """PV1-3 and PV1-6 as the text that events carry, the same for every feed's delimiters."""
 
+import re
+
 from streams.ledger.mapping.message import NULL, Message, Segment
 
+_ODD = re.compile(r'[\s"]')  # what keeps a place's text from being as it was sent
 _CARET = "\\S\\"  # a caret inside a component keeps HL7's standard escape
 
 
@@ -16,6 +19,10 @@ def place(message: Message, segment: Segment | None, number: int) -> str | None:
     if not raw:
         return None
     marks = message.delimiters
+    if marks.component == "^" and not _ODD.search(raw) and marks.escape not in raw:
+        plain = raw.partition(marks.repetition)[0].rstrip("^")
+        if marks.subcomponent not in plain:
+            return plain or None
     first = raw.split(marks.repetition, 1)[0]
     if first.strip() == NULL:
         return ""

@@ -119,6 +119,7 @@ def first(said: Iterable[tuple[str, str]], zone: ZoneInfo) -> tuple[Moment, str]
     return coarse
 
 
+@lru_cache(maxsize=MOMENTS_KEPT)
 def day(text: str) -> str | None:
     """A birth date as ``YYYY-MM-DD``, ``YYYY-MM`` or ``YYYY``, as far as it is given.
 

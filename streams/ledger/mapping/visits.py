@@ -127,7 +127,7 @@ def _part(reading: _Reading) -> tuple[Part, list[str]]:
     account = claims.account(message, patient, 18, feed) if _of_claimed(drafts) else None
     if account and claim.visit and changes.same(account, claim.visit):
         account = None
-    for told in _participations(reading):
+    for told in _participations(reading) if message.has(participations.SEGMENTS) else ():
         if isinstance(told, str):
             left_out.append(told)
         else:
@@ -159,7 +159,8 @@ def _patient(message: Message, rule: Rule) -> Segment:
     patients = message.segments("PID")
     if not patients:
         raise Nobody("no patient: there is no PID")
-    if rule.change is None and len({patient.field(3) for patient in patients}) > 1:
+    several = len(patients) > 1 and rule.change is None
+    if several and len({patient.field(3) for patient in patients}) > 1:
         raise Unmappable("structure", "PID repeats with several patients")
     return patients[0]
 
@@ -305,19 +306,28 @@ def _occurred(
     message: Message, feed: Feed, ladder: tuple[str, ...], received_at: datetime
 ) -> _Timed:
     """The first field of the ladder that holds a time, and its name (rule T1; `times.first`)."""
-    said = (
-        (field, segment.component(number))
-        for field in ladder
-        if field != RECEIVED
-        for name, number in [_field(field)]
-        if (segment := message.segment(name))
-    )
+    said: list[tuple[str, str]] = []
+    for field, name, number in _steps(ladder):
+        segment = message.segment(name)
+        raw = segment.component(number) if segment else ""
+        if not raw:
+            continue
+        read = None if said else times.moment(raw, feed.zone)
+        if read is not None and read.precision not in times.COARSE:
+            return read, field  # as nearly always; else what follows may say more
+        said.append((field, raw))
     found = times.first(said, feed.zone)
     return found or (Moment(received_at.astimezone(UTC), "fraction", ""), RECEIVED)
 
 
 class _NoVisit(Exception):  # noqa: N818  named for what is wrong
     """What the message tells of a visit names none: left out, with this as the reason."""
+
+
+@lru_cache(maxsize=256)
+def _steps(ladder: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
+    """A ladder's fields, each with its segment and number."""
+    return tuple((field, *_field(field)) for field in ladder if field != RECEIVED)
 
 
 @lru_cache(maxsize=64)

@@ -206,3 +206,15 @@ def test_any_text_in_a_segment_can_be_read(text, number, component):
     assert isinstance(segment.field(number), str)
     assert isinstance(segment.component(number, component), str)
     segment.said(number, component)
+
+
+@given(st.text(alphabet="ab ^~\t\u00a0", max_size=30))
+def test_repetitions_are_their_components_without_white_space_around(text):
+    segment = Segment(reading.Message("MSH|^~\\&|A"), "PID|" + text)
+    expected = [
+        [component.strip() for component in repetition.split("^")]
+        for repetition in text.strip().split("~")
+    ]
+    assert segment.repetitions(1) == (expected if text.strip() else [])
+    first = expected[0] if text.strip() else [""]
+    assert [segment.component(1, at + 1) for at in range(len(first))] == first

@@ -70,3 +70,9 @@ def test_t20_every_name_survives_escaping(adt, names):
         parsed.person_location_type, parsed.building, parsed.floor, parsed.description,
     ]  # fmt: skip
     assert fields[: len(names)] == [name.strip() for name in names]
+
+
+@given(st.text(alphabet='AB^^&~ "\t', max_size=20))
+def test_a_place_is_the_same_whatever_the_components_part_it(raw):
+    odd = parse(f"MSH|%~\\&|A\rPV1|||{raw.replace('^', '%')}|x\r".encode())
+    assert read(parse(f"MSH|^~\\&|A\rPV1|||{raw}|x\r".encode())) == read(odd)
