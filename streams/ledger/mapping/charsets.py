@@ -81,10 +81,10 @@ def decode(body: bytes, override: str | None) -> Decoded:
     if not body.startswith(b"MSH"):
         for mark, codec in _MARKS:
             if body.startswith(mark):
-                return _strict(body[len(mark) :], codec)
+                return _marked(body[len(mark) :], codec)
         for opening, codec in _UNMARKED:
             if body.lstrip(b"\x0b\r\n ").startswith(opening):
-                return _strict(body.lstrip(b"\x0b\r\n "), codec)
+                return _marked(body.lstrip(b"\x0b\r\n "), codec)
     mark = _mark(body)
     if override is not None:
         return _overridden(body, override, mark)
@@ -93,6 +93,17 @@ def decode(body: bytes, override: str | None) -> Decoded:
     if switching.ESCAPE not in body and body.isascii():
         return Decoded(body.decode("ascii"), _of_escapes(body, mark))
     return _undeclared_or_lying(body, _declared(body))
+
+
+def _marked(body: bytes, codec: str) -> Decoded:
+    """By a byte order mark, which leaves nothing to switch to."""
+    try:
+        text = body.decode(codec)
+    except UnicodeDecodeError:
+        raise Unmappable("charset", f"the bytes are not valid in: {codec}") from None
+    raw = text.encode()
+    spelled = switching.spelled(raw, _mark(raw))
+    return Decoded(switching.decode(spelled, "utf_8", ()), codec)
 
 
 def _overridden(body: bytes, override: str, mark: bytes) -> Decoded:

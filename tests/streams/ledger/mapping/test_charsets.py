@@ -138,9 +138,10 @@ def test_an_escape_byte_is_never_text(declared, sent):
 
 
 @pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])
-def test_nor_is_it_text_behind_a_byte_order_mark(codec):
+@pytest.mark.parametrize("sent", ["\x1b$B;3ED\x1b(B", "\\M2442\\;3ED", "\\M999999\\"])
+def test_nor_is_it_text_behind_a_byte_order_mark(codec, sent):
     with pytest.raises(Unmappable, match="charset"):
-        decode(body("~ISO IR87", codec, "\x1b$B;3ED\x1b(B"), None)
+        decode(body("~ISO IR87", codec, sent), None)
 
 
 @pytest.mark.parametrize(
