@@ -42,6 +42,7 @@ MESSAGES, KILLS, FREEZES, CELLS = 4_000, 30, 6, 12  # a play of about six minute
 HOSPITALS, ORDERS_SECONDS = 20, 45.0  # before each play, without servers
 ROUND_SECONDS = 1.0  # of orders for each hospital, where there are no plays
 PATHS, SEALS = "paths", "seals"  # the kinds of entries without servers
+FUZZ = "fuzz"  # and what tests/fuzz/run.py adds
 JUDGES = "judges"  # the kind of a play of the judges; plays of the whole line have none
 EMPTY: Mapping[str, Any] = {"version": 1, "totals": {}, "points": {}, "plays": []}
 
@@ -222,8 +223,9 @@ def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
     Those without servers count by their hospitals and orders alone, and where they end red.
     """
     entries = [*figures["plays"], dict(entry)]
-    plays = [each for each in entries if each.get("kind") not in (PATHS, SEALS)]
+    plays = [each for each in entries if each.get("kind") not in (PATHS, SEALS, FUZZ)]
     sealed = [each for each in entries if each.get("kind") == SEALS]
+    fuzzed = [each for each in entries if each.get("kind") == FUZZ]
     alone = [each for each in entries if each.get("kind") == PATHS]
     kills, freezes, swept, ended = (Counter[str]() for _ in range(4))
     for each in plays:
@@ -243,6 +245,7 @@ def added(figures: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any
             "orders": sum(each.get("orders", 0) for each in entries),
             **({"paths_alone": _counted(alone)} if alone else {}),
             **({"seals": _tried(sealed)} if sealed else {}),
+            **({"fuzz": _fed(fuzzed)} if fuzzed else {}),
             "seconds": round(sum(each["seconds"] for each in plays)),
             "kills": dict(sorted(kills.items())),
             "freezes": dict(sorted(freezes.items())),
@@ -280,6 +283,7 @@ def shown(page: str, figures: Mapping[str, Any]) -> str:
         ("orders of arrival that gave the same path", f"{totals['orders']:,}"),
         *_alone(totals),
         *_closed(totals),
+        *_fuzzed(totals),
         *((f"SIGKILL: {part}", f"{count:,}") for part, count in totals["kills"].items()),
         *((f"SIGSTOP: {kind}", f"{count:,}") for kind, count in totals["freezes"].items()),
         ("fail points passed, by action", f"{len(figures['points'])}"),
@@ -315,6 +319,24 @@ def _closed(totals: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     said = f"{counted['swaps']:,} / {counted['flips']:,} (runs red: {counted['red']})"
     return [("sealed envelopes moved / changed in a byte, none opened", said)]
+
+
+def _fuzzed(totals: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row of each target that was fed with changed bytes."""
+    return [
+        (f"inputs fed to: {target}", f"{told['runs']:,} (runs red: {told['red']})")
+        for target, told in totals.get("fuzz", {}).items()
+    ]
+
+
+def _fed(fuzzed: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """By target: how many inputs, and how many runs found something."""
+    found: dict[str, dict[str, int]] = {}
+    for each in sorted(fuzzed, key=lambda one: one["target"]):
+        counted = found.setdefault(each["target"], {"runs": 0, "red": 0})
+        counted["runs"] += each["runs"]
+        counted["red"] += each["outcome"].startswith("red")
+    return found
 
 
 def _tried(sealed: Sequence[Mapping[str, Any]]) -> dict[str, int]:
