@@ -1,9 +1,11 @@
 """Whom and which visit a message names: PID-3, PV1-19 or PID-18, and who attends."""
 
+from functools import lru_cache
+
 from schemas.feeds import Feed
 from schemas.identity import Identifier
 from streams.ledger.mapping.facts import Claim, Nobody
-from streams.ledger.mapping.message import Message, Segment
+from streams.ledger.mapping.message import NULL, Message, Segment
 
 # HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
 ACCOUNT = "AN"
@@ -20,23 +22,24 @@ def claim(message: Message, patient: Segment, feed: Feed) -> Claim:
 
 def persons(message: Message, segment: Segment, field: int, feed: Feed) -> tuple[Identifier, ...]:
     """A CX field's identifiers of persons: the feed's preferred types first, then in order."""
-    found = [identifier(message, parts, feed) for parts in segment.repetitions(field)]
-    if len(found) == 1:
-        [only] = found
-        return (only,) if only and only.type not in NOT_PERSONS else ()
-    named = dict.fromkeys(one for one in found if one and one.type not in NOT_PERSONS)
-    types = feed.identifier_types
-    rank = {kind: number for number, kind in enumerate(types)}
-    return tuple(sorted(named, key=lambda one: rank.get(one.type, len(types))))
+    said = numbers(message, segment, field)
+    found = [_identifier(*one, feed) for one in said if one[2] not in NOT_PERSONS]
+    if len(found) < 2:
+        return tuple(found)
+    rank = _rank(feed.identifier_types)
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: rank.get(one.type, len(rank))))
+
+
+@lru_cache(maxsize=64)
+def _rank(types: tuple[str, ...]) -> dict[str, int]:
+    """Which place each preferred type has; few lists of them are ever configured."""
+    return {kind: number for number, kind in enumerate(dict.fromkeys(types))}
 
 
 def number(message: Message, segment: Segment, field: int, feed: Feed) -> Identifier | None:
     """The first repetition of a CX field that holds a value."""
-    for parts in segment.repetitions(field):
-        found = identifier(message, parts, feed)
-        if found:
-            return found
-    return None
+    said = numbers(message, segment, field)
+    return _identifier(*said[0], feed) if said else None
 
 
 def account(message: Message, segment: Segment, field: int, feed: Feed) -> Identifier | None:
@@ -56,15 +59,22 @@ def attending(message: Message, feed: Feed) -> Identifier | None:
     return None
 
 
-def identifier(message: Message, parts: list[str], feed: Feed) -> Identifier | None:
-    """A CX: value (1), assigning authority (4) or the feed's own, type (5); None if empty."""
-    value = message.said(parts[0])
-    if not value:
-        return None
-    given = len(parts)
-    source = authority(message, parts[3]) if given > 3 else ""
-    kind = message.said(parts[4]) if given > 4 else None
-    return Identifier(value=value, authority=source or feed.authority, type=kind or "")
+def numbers(message: Message, segment: Segment, field: int) -> list[tuple[str, str, str]]:
+    """A CX field's repetitions that hold a value: it, its assigning authority (4), its type (5)."""
+    raw = segment.field(field)
+    if not raw:
+        return []
+    marks, found = message.delimiters, []
+    plain = marks.escape not in raw and marks.subcomponent not in raw and NULL not in raw
+    for parts in segment.repetitions(field):
+        value = parts[0] if plain else message.said(parts[0])
+        if value:
+            given = len(parts)
+            source, kind = parts[3] if given > 3 else "", parts[4] if given > 4 else ""
+            if not plain:
+                source, kind = authority(message, source), message.said(kind) or ""
+            found.append((value, source, kind))
+    return found
 
 
 def authority(message: Message, raw: str) -> str:
@@ -81,6 +91,11 @@ def authority(message: Message, raw: str) -> str:
 def part(parts: list[str], number: int) -> str:
     """A component by its number, from 1; empty beyond the last."""
     return parts[number - 1] if number <= len(parts) else ""
+
+
+def _identifier(value: str, source: str, kind: str, feed: Feed) -> Identifier:
+    """With the feed's own authority, where none is said."""
+    return Identifier(value=value, authority=source or feed.authority, type=kind)
 
 
 def _visit(message: Message, patient: Segment, feed: Feed) -> Identifier | None:

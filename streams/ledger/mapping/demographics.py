@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.feeds import Feed
 from streams.ledger.mapping import times
-from streams.ledger.mapping.claim import authority, part
+from streams.ledger.mapping.claim import numbers, part
 from streams.ledger.mapping.message import NULL, Message, Segment
 
 _NAME = ("family", "given", "middle", "suffix", "prefix", None, "type")
@@ -42,14 +42,10 @@ _Said = tuple[Any] | None
 
 def _identifiers(message: Message, patient: Segment) -> _Said:
     """PID-3 whole, with the identifiers that name accounts and visits too."""
-    found = []
-    for parts in patient.repetitions(3):
-        value = message.said(parts[0])
-        if value:
-            given = len(parts)
-            source = authority(message, parts[3]) if given > 3 else ""
-            kind = message.said(parts[4]) if given > 4 else None
-            found.append({"value": value, "authority": source, "type": kind or ""})
+    found = [
+        {"value": value, "authority": source, "type": kind}
+        for value, source, kind in numbers(message, patient, 3)
+    ]
     return (found,) if found else None
 
 
@@ -78,12 +74,10 @@ def _repeated(
 
 def _phones(message: Message, patient: Segment) -> _Said:
     """PID-13 (home, PRN) and PID-14 (work, WPN) in one list."""
-    fields = (patient.field(13), patient.field(14))
-    if not any(fields):
-        return None
+    fields = ((13, "PRN", patient.field(13)), (14, "WPN", patient.field(14)))
     found: list[Mapping[str, str | None]] = []
-    for number, use in ((13, "PRN"), (14, "WPN")):
-        for parts in patient.repetitions(number):
+    for number, use, field in fields:
+        for parts in patient.repetitions(number) if field else ():
             said: dict[str, str | None] = {}
             for name, raw in zip(_PHONE, parts, strict=False):
                 value = message.said(raw) if raw else None
@@ -98,7 +92,7 @@ def _phones(message: Message, patient: Segment) -> _Said:
                 found.append({"use": use, **said})
     if found:
         return (found,)
-    return (None,) if NULL in fields else None
+    return (None,) if any(field == NULL for *_, field in fields) else None
 
 
 def _birth_date(patient: Segment) -> _Said:

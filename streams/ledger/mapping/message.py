@@ -155,7 +155,7 @@ class Message:
 class Segment:
     """One segment, split into fields. Fields, components and repetitions count from 1."""
 
-    __slots__ = ("_fields", "_message")
+    __slots__ = ("_fields", "_long", "_message")
 
     def __init__(self, message: Message, line: str) -> None:
         self._message = message
@@ -163,6 +163,7 @@ class Segment:
         if fields[0].upper() == "MSH":  # MSH-1 is the field separator itself
             fields.insert(1, message.delimiters.field)
         self._fields = fields
+        self._long = len(line) > FIELD_CHARACTERS_MAX
 
     @property
     def text(self) -> str:
@@ -175,7 +176,7 @@ class Segment:
             text = self._fields[number].strip()
         except IndexError:
             return ""
-        if len(text) > FIELD_CHARACTERS_MAX:
+        if self._long and len(text) > FIELD_CHARACTERS_MAX:
             raise Unmappable("structure", "a field that is read is too long")
         return text
 
