@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without-figures", action="store_true", help="keep no figures")
     options = parser.parse_args(arguments)
     seed = options.seed or figures.following(figures.load(figures.FIGURES))
-    begin, began = time.monotonic(), datetime.now(UTC)
+    begin, began, commit = time.monotonic(), datetime.now(UTC), figures.commit()
     outcome, runs = "green", 0
     try:
         if options.engine == "atheris":
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     entry = {
         "kind": figures.FUZZ,
         "seed": seed,
-        "commit": figures.commit(),
+        "commit": commit,
         "began": began.isoformat(timespec="seconds"),
         "outcome": outcome,
         "target": options.target,
