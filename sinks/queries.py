@@ -1,4 +1,4 @@
-"""Questions to the database: whole paths, who stands where, positions, backlogs, dead letters."""
+"""Questions to the database: whole paths, who stands where, positions, backlogs."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -111,23 +111,6 @@ class Backlog:
     partition: int
     rows: int
     since: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
-    """A dead letter without its record: nothing here is a patient's."""
-
-    id: str
-    created_at: datetime
-    tenant_id: str | None
-    subscription_id: str
-    topic: str
-    partition: int
-    offset: int
-    stage: str
-    cause: str
-    reason: str
-    state: str
 
 
 @contextmanager
@@ -278,23 +261,6 @@ def backlog(
         },
     )
     return [_of(Backlog, row) for row in rows]
-
-
-def dead_letters(
-    connection: Snapshot,
-    *,
-    limit: int,
-    tenant_id: UUID | None = None,
-    state: str | None = None,
-) -> list[Letter]:
-    """The newest dead letters first; all, or one tenant's, or those in one state."""
-    rows = connection.execute(
-        "SELECT * FROM dead_letters WHERE (%(tenant)s::uuid IS NULL OR tenant_id = %(tenant)s)"
-        " AND (%(state)s::text IS NULL OR state = %(state)s)"
-        " ORDER BY created_at DESC, id LIMIT %(limit)s",
-        {"tenant": tenant_id, "state": state, "limit": limit},
-    )
-    return [_of(Letter, row) for row in rows]
 
 
 def _known(known_at: datetime | None) -> tuple[list[str], dict[str, Any]]:

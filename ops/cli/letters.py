@@ -12,8 +12,9 @@ from ops import access, account
 from ops.cli import shown
 from ops.cli.errors import Failed
 from ops.settings import Settings
-from sinks import queries, requests
+from sinks import letters, queries, requests
 from sinks.database import Database
+from sinks.letters import Count, Letter, Which
 from sinks.requests import Action, Chosen, Head, Whole
 from streams.read_models import PROJECTIONS
 from streams.trajectory import PROJECTION as TRAJECTORY
@@ -37,6 +38,9 @@ def dead_letters() -> None:
     type=click.Choice(STATES),
     help="dead: others may wait for it; parked: it waits. By default all.",
 )
+@click.option("--subscription", help="Those of one: ledger, or a projection such as patients.")
+@click.option("--cause", help="Those of one cause.")
+@click.option("--feed", help="Those of one feed's messages.")
 @click.option(
     "--limit",
     type=click.IntRange(1, LETTERS_MAX),
@@ -44,24 +48,64 @@ def dead_letters() -> None:
     show_default=True,
     help="At most so many, the newest first.",
 )
+@click.option("--counts", "only_counts", is_flag=True, help="Only how many, by class and feed.")
 @click.option("--json", "as_json", is_flag=True, help="Data for programs.")
-def list_(called: str | None, state: str | None, limit: int, as_json: bool) -> None:
-    """List dead letters: when, where, at which stage and why; nothing of a patient."""
+def list_(
+    called: str | None,
+    state: str | None,
+    subscription: str | None,
+    cause: str | None,
+    feed: str | None,
+    limit: int,
+    only_counts: bool,
+    as_json: bool,
+) -> None:
+    """List dead letters: how many of each class, then when, where and why each one is.
+
+    Nothing of a patient is shown. As data it is the letters, or with --counts the classes.
+    """
     settings = Settings.load()
     with queries.as_overseer(access.role_url(settings, "wt_worker")) as snapshot:
-        tenant_id = queries.tenant(snapshot, called).tenant_id if called else None
-        letters = queries.dead_letters(snapshot, limit=limit, tenant_id=tenant_id, state=state)
+        which = Which(
+            tenant_id=queries.tenant(snapshot, called).tenant_id if called else None,
+            state=state, subscription_id=subscription, cause=cause, feed=feed,
+        )  # fmt: skip
+        counts = letters.counted(snapshot, which)
+        found = [] if only_counts else letters.newest(snapshot, which, limit=limit)
     if as_json:
-        shown.json(letters)
+        shown.json(counts if only_counts else found)
         return
-    if not letters:
+    if not counts:
         click.echo("no dead letters")
         return
-    table = Table(box=None, pad_edge=False)
+    shown.out().print(_classes(counts))
+    if only_counts:
+        return
+    click.echo()
+    shown.out().print(_newest(found))
+
+
+def _classes(counts: Sequence[Count]) -> Table:
+    columns = ("letters", "subscription", "feed", "stage", "cause", "state", "first", "last (UTC)")
+    table = _table(columns)
+    for each in counts:
+        table.add_row(
+            str(each.letters),
+            each.subscription_id,
+            shown.plain(each.feed or shown.NONE),
+            each.stage,
+            each.cause,
+            each.state,
+            shown.moment(each.oldest_at),
+            shown.moment(each.newest_at),
+        )
+    return table
+
+
+def _newest(found: Sequence[Letter]) -> Table:
     columns = ("id", "when (UTC)", "state", "subscription", "record", "stage", "cause", "reason")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for each in letters:
+    table = _table(columns)
+    for each in found:
         table.add_row(
             each.id,
             shown.moment(each.created_at),
@@ -72,7 +116,14 @@ def list_(called: str | None, state: str | None, limit: int, as_json: bool) -> N
             each.cause,
             shown.plain(each.reason),
         )
-    shown.out().print(table)
+    return table
+
+
+def _table(columns: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 @dead_letters.command()
@@ -102,7 +153,9 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--cause", help="Those of one cause, as the list shows it."),
         click.option("--feed", help="Those of one feed's messages."),
         click.option(
+            "--subscription",
             "--projection",
+            "projection",
             type=click.Choice(PROJECTIONS_NAMED),
             metavar="NAME",
             help="Those of one projection, such as patients.",
@@ -167,6 +220,8 @@ def _ask(
         raise Failed("no dead letter of a projection fits", hint)
     for line in _counted(heads):
         click.echo(line, err=True)
+    if len(found) >= requests.ASKED_MAX:
+        click.echo(f"wardtrail: at once at most {requests.ASKED_MAX} (hint: then again)", err=True)
     if dry_run:
         return
     if not yes:

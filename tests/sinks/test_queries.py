@@ -195,24 +195,6 @@ def test_a_relay_that_never_ran_has_everything_before_it(line: Line) -> None:
     assert [each.rows for each in backlog] == [1]
 
 
-def test_dead_letters_come_newest_first_and_also_those_of_nobody(line: Line) -> None:
-    for number, tenant in enumerate((OURS, None, THEIRS)):
-        insert(
-            line, "dead_letters", tenant_id=tenant, subscription_id="ledger",
-            topic="emr.hl7v2.v1", partition=0, offset=number, stage="map",
-            cause="no_patient", reason="PID-3 holds no identifier of a person",
-            record_sealed=b"sealed", created_at=START + number * HOUR,
-        )  # fmt: skip
-    with queries.as_overseer(line.worker) as snapshot:
-        everything = queries.dead_letters(snapshot, limit=10)
-        ours = queries.dead_letters(snapshot, limit=10, tenant_id=OURS)
-        one = queries.dead_letters(snapshot, limit=1)
-
-    assert [each.offset for each in everything] == [2, 1, 0]
-    assert [each.offset for each in ours] == [0]
-    assert [each.offset for each in one] == [2]
-
-
 def test_authorities_are_listed_once_each_and_within_their_bound(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from uuid import uuid4
 import psycopg
 
 from ops import access, deploy
+from sinks import requests
 
 
 def test_a_feed_is_listed_and_set(desk, loaded) -> None:
@@ -92,6 +93,28 @@ def requested(desk, loaded, number) -> list[tuple[str, str, str | None]]:
     return [(each["action"], each["purpose"], each["ended"]) for each in shown["requests"]]
 
 
+def test_letters_are_counted_before_they_are_listed_and_chosen_by_class_and_feed(desk, loaded):
+    (feed,) = loaded(desk.run("feeds", "list", "--json"))
+    letter(desk, 1, feed_id=feed["id"])
+    letter(desk, 2, feed_id=feed["id"])
+    letter(desk, 3, subscription="ledger", cause="no_patient")
+    counted, listed = desk.run("dead-letters", "list").stdout.split("\n\n")
+    assert counted.splitlines()[0].startswith("letters")
+    assert counted.splitlines()[1].split()[:4] == ["2", "patients", "demo", "fold"]
+    assert len(listed.splitlines()) == 4
+    assert "\n\n" not in desk.run("dead-letters", "list", "--counts").stdout
+    largest, _ = loaded(desk.run("dead-letters", "list", "--counts", "--json"))
+    assert (largest["letters"], largest["feed"], largest["cause"]) == (2, "demo", "fold_failed")
+    for options, offsets in (
+        (("--feed", "demo"), [2, 1]),
+        (("--cause", "no_patient"), [3]),
+        (("--subscription", "ledger"), [3]),
+        (("--subscription", "ledger", "--feed", "demo"), []),
+    ):
+        told = loaded(desk.run("dead-letters", "list", "--json", *options))
+        assert [each["offset"] for each in told] == offsets
+
+
 def test_a_dead_letter_is_shown_with_what_waits_and_never_its_content(desk, loaded) -> None:
     stream = str(uuid4())
     number = letter(desk, 1, key=stream)
@@ -139,6 +162,7 @@ def test_letters_are_asked_about_by_cause_projection_and_feed(desk, loaded) -> N
         (("--cause", "refused"), "patients: refused: 1"),
         (("--feed", "demo"), "patients: refused: 1"),
         (("--projection", "trajectory", "--tenant", "demo"), "trajectory: fold_failed: 1"),
+        (("--subscription", "trajectory"), "trajectory: fold_failed: 1"),
     ):
         told = desk.run("dead-letters", "discard", *options, "--reason", "x", "--dry-run")
         assert told.stderr.startswith(expected), told.output
@@ -157,3 +181,13 @@ def test_who_asks_about_none_or_about_no_projections_letter_is_told(desk) -> Non
         told = desk.run("dead-letters", "retry", number, "--reason", "x", "--yes")
         assert told.exit_code == 1
         assert "no dead letter of a projection fits" in told.stderr
+
+
+def test_who_asks_about_more_than_is_asked_at_once_is_told_so(desk, monkeypatch) -> None:
+    monkeypatch.setattr(requests, "ASKED_MAX", 2)
+    for offset in range(3):
+        letter(desk, offset)
+    chosen = ("--cause", "fold_failed", "--reason", "x")
+    told = desk.run("dead-letters", "retry", *chosen, "--dry-run").stderr.splitlines()
+    assert told[0].startswith("patients: fold_failed: 2 dead")
+    assert told[1] == "wardtrail: at once at most 2 (hint: then again)"
