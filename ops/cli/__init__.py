@@ -19,6 +19,7 @@ from ops.cli.rebuilding import rebuild
 from ops.cli.sending import send
 from ops.cli.simulating import simulating
 from ops.cli.tenants import tenants
+from ops.cli.tracing import trace
 from ops.cli.verifying import verify
 from ops.cli.wards import census, contacts
 
@@ -37,7 +38,7 @@ def main() -> None:
 
 for command in (
     up, down, status, demo, migrate, worker, serve,
-    send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, feeds,
-    simulating, verify, rebuild, find, tenants, keys, erase,
+    send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, trace,
+    feeds, simulating, verify, rebuild, find, tenants, keys, erase,
 ):  # fmt: skip
     main.add_command(command)

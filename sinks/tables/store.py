@@ -238,13 +238,14 @@ messages = Table(
     CheckConstraint("outcome IN ('applied', 'ignored', 'dead')", name="outcome"),
     Index("idx_messages_recorded", "tenant_id", "recorded_at"),
     Index(
-        "idx_messages_silent",
-        "tenant_id",
-        "feed_id",
-        "message_id",
+        "idx_messages_silent", "tenant_id", "feed_id", "message_id",
         postgresql_where=text("events = 0"),
     ),
-)
+    Index(
+        "idx_messages_control", "tenant_id", "control_hmac",
+        postgresql_where=text("control_hmac IS NOT NULL"),
+    ),
+)  # fmt: skip
 
 patient_identifiers = Table(
     "patient_identifiers",
