@@ -18,7 +18,7 @@ from ops.tracing import Body, Followed, Positions, Stands, Trace
 from producers.peek import CONTROL_ID_BYTES_MAX, text
 from schemas import identity
 from schemas.feeds import Feed
-from schemas.sealing import EnvelopeInvalid, Keys
+from schemas.sealing import EnvelopeInvalid, Keys, KeyServiceAway
 from sinks import queries, tenancy
 from sinks import tracing as rows
 from sinks.keyring import Keyring
@@ -176,10 +176,10 @@ def _keys(
     """The tenant's keys, or why they don't open; ``needed``: then it raises."""
     try:
         return visits.keys(settings, snapshot, tenant), None
-    except EnvelopeInvalid as invalid:
+    except (EnvelopeInvalid, KeyServiceAway) as trouble:
         if needed:
             raise
-        return None, str(invalid)
+        return None, str(trouble)
 
 
 def _data(way: Trace) -> dict[str, Any]:

@@ -178,6 +178,25 @@ def test_other_programs_join_by_status_and_see_the_demo_tenant_alone(line: Line,
         assert status[server]["state"] == "up"
 
 
+def test_a_message_is_traced_from_its_bytes_to_its_published_stays(line: Line, day: Path):
+    line.settle()
+    sent = next(each.body for each in simulate(SCENARIO).messages if b"ADT^A01" in each.body)
+    header = peek.peek(sent)
+    assert isinstance(header, peek.Header)
+    control = header.control_id.decode()
+    [way] = line.json("trace", "-", stdin=control)["messages"]
+    assert (way["body"]["size"], way["body"]["answer"]) == (len(sent), "AA")
+    assert way["message"]["outcome"] == "applied"
+    assert len(way["events"]) == way["message"]["events"] > 0
+    for followed in (*way["events"], *way["points"]):
+        assert {each["state"] for each in followed["readers"]} <= {"applied", "published"}
+    tracks = {each["what"]["track"] for each in way["points"]}
+    assert {"census", "physical"} <= tracks
+    shown = line.run("trace", way["message"]["message_id"]).stdout
+    assert all(each["what"]["event_id"] in shown for each in way["events"])
+    assert control not in shown
+
+
 def speak(line: Line, data: bytes) -> bytes:
     """Say something to the MLLP port; what comes back until it hangs up or falls silent."""
     with socket.create_connection(("127.0.0.1", line.settings.mllp_port), timeout=10) as talk:
