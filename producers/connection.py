@@ -1,36 +1,23 @@
 """One MLLP connection: frames in order to the log, answers in the order of arrival.
 
-Everything happens in callbacks of the event loop, so a connection has no task, and no lock. The
-queue holds an entry for each message that wants an answer; its head leaves when the brokers hold
-it, whatever came true behind it. If they don't, the connection closes after the answers before,
-and the sender sends the rest again (invariant 1).
+Everything happens in callbacks of the event loop, so a connection has no task, and no lock. If
+the brokers don't hold a message, the connection closes after the answers before it, and the
+sender sends the rest again (invariant 1).
 """
 
 import asyncio
 import logging
 import socket
-from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, cast
 from uuid import UUID
 
-from producers import answers, binding, intake
-from producers.answers import Trouble
-from producers.counters import Counters
+from producers import binding, intake
 from producers.limits import Limits
-from producers.mllp import Decoder, Frame, Refusal, encode
+from producers.mllp import Decoder, Frame, Refusal
 from producers.peek import Header, NoHeader, peek
-from producers.ports import (
-    Feeds,
-    FeedUnread,
-    KeysAway,
-    NotDurable,
-    Publisher,
-    RecordTooLarge,
-    Refusals,
-)
-from producers.quotas import Quotas
+from producers.ports import Feeds, FeedUnread, KeysAway, NotDurable, Publisher, Refusals
+from producers.replies import Answering, Entry, Replies
 from schemas.codec import Codec
 from schemas.failpoints import hit
 from schemas.feeds import Feed
@@ -38,40 +25,21 @@ from schemas.sealing import KeyMissing
 from schemas.topics import HL7V2
 
 _LOG = logging.getLogger("wardtrail.mllp")
-ENTRY_BYTES = 1024  # what a message in flight costs beside its own bytes
 # A peer that vanished without a word is found after a minute and four probes.
 _KEEPALIVE = ((socket.SO_KEEPALIVE, 1),)
 _KEEPALIVE_TCP = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
-class Shared(Protocol):
+class Shared(Answering, Protocol):
     """What the connections of a server have in common."""
 
     feeds: Feeds
     publisher: Publisher
     codec: Codec
     limits: Limits
-    transient_answer: str | None
-    counters: Counters
     connections: set["Connection"]
     accepting: bool
-    quotas: Quotas
     refusals: Refusals | None
-
-    def own_id(self) -> str:
-        """A new MSH-10 for an answer."""
-        ...
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A message that waits for its turn to be answered."""
-
-    header: Header | NoHeader
-    size: int
-    future: asyncio.Future[None] | None = None
-    rejection: intake.Rejection | None = None
-    feed_id: UUID | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -84,8 +52,7 @@ class Connection(asyncio.Protocol):
         self._counters = server.counters
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder(server.limits.frame_bytes)
-        self._queue: deque[_Entry] = deque()
-        self._in_flight = 0  # bytes of the queue
+        self._replies = Replies(server)
         self._held = 0  # bytes as last reported to the counters
         self._paused = False
         self._owing = False  # its feed has sent as much as it may
@@ -125,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._feeds = {}
         if self._woken is not None:
             self._woken.cancel()
-        self._forget()
+        self._replies.forget()
         self._decoder = Decoder(1)
         self._report_held()
 
@@ -164,7 +131,7 @@ class Connection(asyncio.Protocol):
             _LOG.info("connection on port %d ends: %s", self._port, reason)
         self._ending = True
         self._balance()
-        if not self._queue:
+        if not self._replies:
             self._close()
 
     def abort(self) -> None:
@@ -187,14 +154,17 @@ class Connection(asyncio.Protocol):
             if self._frame_since is not None and not self._full and not self._owing:
                 if now - self._frame_since > limits.frame_seconds:
                     self.end("frame time-out")
-            elif not (self._queue or self._owing) and now - self._active > limits.idle_seconds:
+            elif not (self._replies or self._owing) and now - self._active > limits.idle_seconds:
                 self.end("idle")
             self._balance()
 
     @property
     def _full(self) -> bool:
         """Whether this connection waits for its own messages or answers."""
-        return self._in_flight > self._limits.connection_bytes or self._blocked_since is not None
+        return (
+            self._replies.in_flight > self._limits.connection_bytes
+            or self._blocked_since is not None
+        )
 
     def _take(self, items: list[Frame | Refusal]) -> None:
         for item in items:
@@ -228,7 +198,7 @@ class Connection(asyncio.Protocol):
             head = peek(item.head)
             if item.answerable and not _acknowledges(head):
                 refused = intake.refuse(item, self._limits.frame_bytes)
-                self._enqueue(_Entry(head, 0, rejection=refused))
+                self._replies.add(Entry(head, 0, rejection=refused))
             return
         hit("intake: frame read")
         self._counters.frames += 1
@@ -253,13 +223,13 @@ class Connection(asyncio.Protocol):
         future.add_done_callback(self._reported)
         hit("intake: produced")
         server.quotas.charge(feed, self._loop.time())
-        self._enqueue(_Entry(header, len(record.value), future, feed_id=feed.feed_id))
+        self._replies.add(Entry(header, len(record.value), future, feed_id=feed.feed_id))
         if future.done() and future.exception() and server.transient_answer is None:
             self._ending = True  # refused at once: what follows must not overtake it
 
     def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
         self._counters.refused[rejection.cause] += 1
-        self._enqueue(_Entry(header, 0, rejection=rejection))
+        self._replies.add(Entry(header, 0, rejection=rejection))
         self._note(header, rejection)
 
     def _note(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
@@ -286,85 +256,29 @@ class Connection(asyncio.Protocol):
         future = self._loop.create_future()
         future.set_exception(NotDurable(reason))
         header = peek(item.payload) if isinstance(item, Frame) else NoHeader(0)
-        self._enqueue(_Entry(header, 0, future))
+        self._replies.add(Entry(header, 0, future))
         future.add_done_callback(self._reported)
         if self._server.transient_answer is None:
             self._ending = True
-
-    def _enqueue(self, entry: _Entry) -> None:
-        entry.size += ENTRY_BYTES
-        self._queue.append(entry)
-        self._in_flight += entry.size
-        self._held_by(entry, entry.size)
-
-    def _held_by(self, entry: _Entry, size: int) -> None:
-        if entry.feed_id is not None:
-            self._server.quotas.hold(entry.feed_id, size)
 
     def _reported(self, future: asyncio.Future[None]) -> None:
         """A delivery report came, for whichever entry."""
         if not future.cancelled():
             future.exception()  # seen, also where the connection has gone
-        if self._queue:
+        if self._replies:
             self._drain()
             self._balance()
 
     def _drain(self) -> None:
-        """Answer from the head on, as far as the outcomes are known."""
-        out: list[bytes] = []
-        while self._queue and ((future := self._queue[0].future) is None or future.done()):
-            entry = self._queue.popleft()
-            self._in_flight -= entry.size
-            self._held_by(entry, -entry.size)
-            said = self._outcome(entry)
-            if said is None:
-                self._break()
-                break
-            out.append(said)
+        """Answer as far as the outcomes are known."""
+        out = self._replies.due()
+        if self._replies.broken:
+            self._ending = True
         if out and not self._transport.is_closing():
             self._active = self._loop.time()
             self._transport.write(b"".join(out))
-        if self._ending and not self._queue:
+        if self._ending and not self._replies:
             self._close()
-
-    def _outcome(self, entry: _Entry) -> bytes | None:
-        """The answer's frame; None where there must be none."""
-        if entry.rejection is not None:
-            return self._say(entry.header, entry.rejection.answer, entry.rejection.trouble)
-        assert entry.future is not None, "an entry is rejected or published"
-        try:
-            entry.future.result()
-            hit("intake: delivered")
-        except RecordTooLarge:
-            self._counters.publish_failures += 1
-            trouble = Trouble(code=102, reason="message is larger than the log takes")
-            return self._say(entry.header, answers.REJECTED, trouble)
-        except (Exception, asyncio.CancelledError):
-            self._counters.publish_failures += 1
-            if self._server.transient_answer is None:
-                return None
-            trouble = Trouble(code=207, reason="not taken into custody, please send again")
-            return self._say(entry.header, self._server.transient_answer, trouble)
-        return self._say(entry.header, answers.ACCEPTED, None)
-
-    def _say(self, header: Header | NoHeader, code: str, trouble: Trouble | None) -> bytes:
-        self._counters.answered[code] += 1
-        own_id = self._server.own_id()
-        at = datetime.now(UTC)
-        return encode(answers.answer(header, code, at=at, own_id=own_id, trouble=trouble))
-
-    def _break(self) -> None:
-        """No answer to this one, hence to none after it."""
-        self._counters.closed["not durable"] += 1
-        self._ending = True
-        self._forget()
-
-    def _forget(self) -> None:
-        """Nothing of the queue will be answered here; it is in flight no longer."""
-        for entry in self._queue:
-            self._held_by(entry, -entry.size)
-        self._queue.clear()
-        self._in_flight = 0
 
     def _close(self) -> None:
         if self._closing_since is None:
@@ -410,7 +324,7 @@ class Connection(asyncio.Protocol):
         self._balance()
 
     def _report_held(self) -> None:
-        held = self._in_flight + self._decoder.held
+        held = self._replies.in_flight + self._decoder.held
         self._counters.held_bytes += held - self._held
         self._held = held
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from producers.connection import ENTRY_BYTES
 from producers.limits import Limits
 from producers.mllp import GARBAGE_BYTES_MAX, encode
 from producers.ports import NotDurable, RecordTooLarge
+from producers.replies import ENTRY_BYTES
 from producers.server import Server
 from schemas import failpoints
 from schemas.codec import Codec, Ids
