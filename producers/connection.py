@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from typing import Protocol, cast
 from uuid import UUID
 
-from producers import binding, intake
+from producers import batches, binding, intake
+from producers.batches import Batch, TooMuch
+from producers.files import Piece
 from producers.limits import Limits
 from producers.mllp import Decoder, Frame, Refusal
 from producers.peek import Header, NoHeader, peek
 from producers.ports import Feeds, FeedUnread, KeysAway, NotDurable, Publisher, Refusals
-from producers.replies import Answering, Entry, Replies
+from producers.replies import Answering, Entry, Part, Replies
 from schemas.codec import Codec
 from schemas.failpoints import hit
 from schemas.feeds import Feed
@@ -198,24 +200,53 @@ class Connection(asyncio.Protocol):
             head = peek(item.head)
             if item.answerable and not _acknowledges(head):
                 refused = intake.refuse(item, self._limits.frame_bytes)
-                self._replies.add(Entry(head, 0, rejection=refused))
+                self._replies.add(Entry([Part(head, rejection=refused)]))
             return
         hit("intake: frame read")
         self._counters.frames += 1
-        header = peek(item.payload)
+        found = batches.unpack(item.payload, self._limits.batch_messages)
+        if found is None:
+            part = self._message(item.payload)
+            if part is not None:
+                self._replies.add(Entry([part]))
+        elif isinstance(found, TooMuch):
+            refused = intake.too_much(found)
+            self._replies.add(Entry([self._refuse(peek(item.payload), refused)]))
+        else:
+            self._batch(found)
+
+    def _batch(self, found: Batch) -> None:
+        """Each message of a batch by itself; all are answered together."""
+        self._counters.batches += 1
+        self._counters.miscounted += found.miscounted
+        parts: list[Part] = []
+        acknowledgements = self._counters.acknowledgements
+        for each in found.items:
+            part = self._message(each.body if isinstance(each, Piece) else b"")
+            if part is not None:
+                parts.append(part)
+            elif self._ending:
+                return  # a connection too many: who sent the batch is told nothing of it
+            if self._ending:
+                break
+        if parts or self._counters.acknowledgements == acknowledgements:
+            self._replies.add(Entry(parts, found))
+
+    def _message(self, body: bytes) -> Part | None:
+        """Refuse a message or hand it to the log; None where it wants no answer."""
+        header = peek(body)
         if _acknowledges(header):
             self._counters.acknowledgements += 1
-            return
+            return None
         server = self._server
         feed = intake.admit(header, server.feeds.by_port(self._port), self._certificate)
         if isinstance(feed, intake.Rejection):
-            self._refuse(header, feed)
-            return
+            return self._refuse(header, feed)
         assert isinstance(header, Header), "a message without a header is rejected"
         if not self._entered(feed):
-            return
+            return None
         record = intake.record(
-            item.payload, header, feed, server.feeds.keys(feed.tenant_id), server.codec,
+            body, header, feed, server.feeds.keys(feed.tenant_id), server.codec,
             received_at=datetime.now(UTC),
         )  # fmt: skip
         hit("intake: checked")
@@ -223,14 +254,14 @@ class Connection(asyncio.Protocol):
         future.add_done_callback(self._reported)
         hit("intake: produced")
         server.quotas.charge(feed, self._loop.time())
-        self._replies.add(Entry(header, len(record.value), future, feed_id=feed.feed_id))
         if future.done() and future.exception() and server.transient_answer is None:
             self._ending = True  # refused at once: what follows must not overtake it
+        return Part(header, len(record.value), future, feed_id=feed.feed_id)
 
-    def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
+    def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> Part:
         self._counters.refused[rejection.cause] += 1
-        self._replies.add(Entry(header, 0, rejection=rejection))
         self._note(header, rejection)
+        return Part(header, rejection=rejection)
 
     def _note(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
         refusals = self._server.refusals
@@ -256,7 +287,7 @@ class Connection(asyncio.Protocol):
         future = self._loop.create_future()
         future.set_exception(NotDurable(reason))
         header = peek(item.payload) if isinstance(item, Frame) else NoHeader(0)
-        self._replies.add(Entry(header, 0, future))
+        self._replies.add(Entry([Part(header, future=future)]))
         future.add_done_callback(self._reported)
         if self._server.transient_answer is None:
             self._ending = True

@@ -14,6 +14,8 @@ class Counters:
     held_bytes: int = 0
     bytes_in: int = 0
     frames: int = 0
+    batches: int = 0  # of the frames
+    miscounted: int = 0  # batches whose trailers count other than what is there
     acknowledgements: int = 0  # received ones, which get no answer (rule I5)
     publish_failures: int = 0
     answered: Counter[str] = field(default_factory=Counter)  # by code
@@ -26,7 +28,8 @@ class Counters:
             name: getattr(self, name)
             for name in (
                 "connections", "connections_refused", "open_connections", "held_bytes",
-                "bytes_in", "frames", "acknowledgements", "publish_failures",
+                "bytes_in", "frames", "batches", "miscounted", "acknowledgements",
+                "publish_failures",
             )
         }  # fmt: skip
         for name in ("answered", "refused", "closed"):

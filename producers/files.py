@@ -2,8 +2,8 @@
 
 Segments leave with CR behind each; a line that begins with no segment id continues the one
 before and keeps its break as LF. UTF-16 and UTF-32 files (told by their BOM) are transcoded to
-UTF-8, and all offsets are those of the transcoded bytes. Envelopes (FHS, BHS, BTS, FTS), BOMs,
-blank lines and the marks of MLLP are left out.
+UTF-8, and all offsets are those of the transcoded bytes; a damaged one is refused whole. Envelopes
+(FHS, BHS, BTS, FTS) stand apart; BOMs, blank lines and the marks of MLLP are left out.
 """
 
 import codecs
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 NO_HEADER = "no message header before it"
 BETWEEN = "text between messages"
 COUNT = "batch trailer counts other than what is there"
+DAMAGED = "its BOM says UTF-16 or UTF-32, and its bytes are none"
 
 _WIDE = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -27,7 +28,7 @@ _BREAK = re.compile(rb"\r\n|\r|\n|\x1c|\x0b(?=MSH)|(?<=[^\x0b\r\n\x1c])(?=MSH\|\
 _MARGIN = b" \t\x00\x0b" + codecs.BOM_UTF8
 _HEADER = re.compile(rb"(?i:MSH)([!-/:-@\[-`{-~])")
 _ENVELOPE = re.compile(rb"(?i:FHS|BHS|BTS|FTS)(?:[!-/:-@\[-`{-~]|\s*$)")
-_TRAILER = re.compile(rb"(?i:BTS)([!-/:-@\[-`{-~])\s*([0-9]{1,9})\s*(?:\1|$)")
+_TRAILER = re.compile(rb"(?i:BTS|FTS)([!-/:-@\[-`{-~])\s*([0-9]{1,9})\s*(?:\1|$)")
 _SEGMENT = re.compile(rb"[A-Za-z][A-Za-z0-9]{2}(?=(.)|\s*$)", re.DOTALL)
 _COMMENT = (b"#", b"//", b"<!--", b"--")
 
@@ -56,6 +57,7 @@ class Split:
 
     messages: tuple[Piece, ...]
     strays: tuple[Stray, ...]
+    envelopes: tuple[bytes, ...] = ()  # the lines of FHS, BHS, BTS and FTS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,13 +70,21 @@ class _Line:
 
 def split(data: bytes) -> Split:
     """The messages of a file, and what in it was none."""
+    try:
+        narrow = _narrow(data)
+    except UnicodeDecodeError:
+        return Split(messages=(), strays=(Stray(cause=DAMAGED, start=0, end=len(data)),))
     state = _State()
-    for line in _lines(_narrow(data)):
+    for line in _lines(narrow):
         state.add(line)
         if line.ends_frame:
             state.close()
     state.close()
-    return Split(messages=tuple(state.messages), strays=tuple(_merged(state.strays)))
+    return Split(
+        messages=tuple(state.messages),
+        strays=tuple(_merged(state.strays)),
+        envelopes=tuple(state.envelopes),
+    )
 
 
 class _State:
@@ -83,14 +93,17 @@ class _State:
     def __init__(self) -> None:
         self.messages: list[Piece] = []
         self.strays: list[Stray] = []
+        self.envelopes: list[bytes] = []
         self._open: list[_Line] = []  # of the message that is being read
-        self._batch = 0  # messages since the last BHS
+        self._batch = 0  # messages since the last BHS or BTS
+        self._batches = 0  # since the last FHS; messages without a BHS are one
+        self._begun = False  # whether a batch has begun and not ended
 
     def add(self, line: _Line) -> None:
         if _HEADER.match(line.text):
             self.close()
             self._open = [line]
-            self._batch += 1
+            self._count()
         elif _ENVELOPE.match(line.text):
             self.close()
             self._envelope(line)
@@ -107,19 +120,32 @@ class _State:
             self.strays.extend(left)
             self._open = []
 
+    def _count(self) -> None:
+        """Another message; the first of a batch that nothing has begun begins one."""
+        if not self._batch and not self._begun:
+            self._batches += 1
+            self._begun = True
+        self._batch += 1
+
     def _envelope(self, line: _Line) -> None:
-        trailer = _TRAILER.match(line.text)
-        if trailer and int(trailer[2]) != self._batch:
+        """BTS-1 counts messages, FTS-1 batches; what begins or ends here is counted anew."""
+        self.envelopes.append(line.text)
+        name, trailer = line.text[:3].upper(), _TRAILER.match(line.text)
+        counted = self._batch if name == b"BTS" else self._batches
+        if trailer and int(trailer[2]) != counted:
             self.strays.append(Stray(cause=COUNT, start=line.start, end=line.end))
-        if line.text[:3].upper() in (b"BHS", b"BTS"):
-            self._batch = 0
+        self._batch, self._begun = 0, name == b"BHS"
+        if name == b"BHS":
+            self._batches += 1
+        elif name in (b"FHS", b"FTS"):
+            self._batches = 0
 
 
 def _narrow(data: bytes) -> bytes:
-    """UTF-8 where a BOM says that it was wider; a damaged character becomes U+FFFD."""
+    """UTF-8 where a BOM says that it was wider; raises ``UnicodeDecodeError`` where it isn't."""
     for bom, charset in _WIDE:
         if data.startswith(bom):
-            return data.decode(charset, "replace").encode()
+            return data.decode(charset).encode()
     return data
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from producers import binding
 from producers.answers import REJECTED, Trouble
+from producers.batches import TooMuch
 from producers.mllp import Cause, Refusal
 from producers.peek import Header, NoHeader, text
 from producers.ports import Feeds, FeedUnread, KeysAway, Refused
@@ -31,6 +32,7 @@ _HEADLESS = "no MSH segment begins this message"
 # One word for each reason to say no, as the counters name it; the binding has its own.
 NO_HEADER, NO_FEED, PROCESSING_ID = "no header", "no feed", "processing id"
 SUSPENDED, CONNECTIONS = "suspended", "connections"
+BATCH = "batch over the limit"
 # What the sender is told of each mismatch: an error of table 0357, and a sentence.
 _MISMATCHES: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -133,6 +135,11 @@ def refuse(refusal: Refusal, limit: int) -> Rejection:
     return _rejection(
         refusal.cause, 102, f"message of {refusal.size} bytes is over the limit: {limit}"
     )
+
+
+def too_much(batch: TooMuch) -> Rejection:
+    """What the sender of a batch of too many messages or lines is told: nothing of it is taken."""
+    return _rejection(BATCH, 102, f"{batch.counted} is over the limit: {batch.limit}")
 
 
 def record(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from producers.batches import MESSAGES_MAX
 from producers.mllp import FRAME_BYTES_MAX
 from schemas.topics import RECORD_BYTES_MAX
 
@@ -11,6 +12,7 @@ class Limits:
     """What the connections of a server may take, each and together."""
 
     frame_bytes: int = FRAME_BYTES_MAX
+    batch_messages: int = MESSAGES_MAX  # of one frame, answered together
     connections: int = 1024  # a large hospital has some dozens of senders
     idle_seconds: float = 300.0  # senders keep connections open between messages
     frame_seconds: float = 30.0  # 5 MiB at 1.4 Mbit/s

@@ -17,7 +17,9 @@ IDENTIFIERS_MAX = 64
 # HL7 v2 allows 199 characters in MSH-10; what is longer is no identifier to work with.
 CONTROL_ID_BYTES_MAX = 1024
 _FIELDS = 19  # MSH-18 is the last that is read
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# A BOM of UTF-32 may begin with one of UTF-16: it is looked for first.
+_WIDE_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
+_WIDE_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LEADING = b" \t\r\n\x0b\x00" + codecs.BOM_UTF8
 _HEADER_LINE = re.compile(rb"[\r\n][ \t]*(?:\xef\xbb\xbf)?(?=[Mm][Ss][Hh][!-/:-@\[-`{-~])")
 
@@ -91,7 +93,9 @@ def peek(body: bytes) -> Header | NoHeader:
 
     Segments may end with CR, LF or CRLF, in any mixture.
     """
-    if body[:2] in _WIDE:
+    if body[:4] in _WIDE_32:
+        body = body.decode("utf-32", "replace").encode()
+    elif body[:2] in _WIDE_16:
         body = body.decode("utf-16", "replace").encode()
     start = _header_start(body)
     if start < 0:

@@ -1,14 +1,16 @@
-"""The messages of one connection that wait for their answers, in the order of their arrival."""
+"""The frames of one connection that wait for their answers, in the order of their arrival."""
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from producers import answers, intake
+from producers import answers, batches, intake
 from producers.answers import Trouble
+from producers.batches import Batch
 from producers.counters import Counters
 from producers.mllp import encode
 from producers.peek import Header, NoHeader
@@ -32,14 +34,35 @@ class Answering(Protocol):
 
 
 @dataclass(slots=True)
-class Entry:
-    """A message that waits for its turn to be answered."""
+class Part:
+    """A message that wants an answer: refused, or handed to the log."""
 
     header: Header | NoHeader
-    size: int
+    size: int = 0
     future: asyncio.Future[None] | None = None
     rejection: intake.Rejection | None = None
     feed_id: UUID | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known what to answer."""
+        return self.future is None or self.future.done()
+
+
+@dataclass(slots=True)
+class Entry:
+    """A frame that waits for its turn to be answered: one message, or those of a batch."""
+
+    parts: Sequence[Part]
+    batch: Batch | None = None
+    _settled: int = 0  # of the parts, from the first on
+
+    @property
+    def settled(self) -> bool:
+        """Whether all of it can be answered; looks at each part once."""
+        while self._settled < len(self.parts) and self.parts[self._settled].settled:
+            self._settled += 1
+        return self._settled == len(self.parts)
 
 
 class Replies:
@@ -60,60 +83,67 @@ class Replies:
 
     def add(self, entry: Entry) -> None:
         """Queue one behind the others."""
-        entry.size += ENTRY_BYTES
         self._queue.append(entry)
-        self.in_flight += entry.size
-        self._held_by(entry, entry.size)
+        self._hold(entry, 1)
 
     def due(self) -> list[bytes]:
         """The answers that can be given now, from the head on, as frames."""
         out: list[bytes] = []
-        while self._queue and ((future := self._queue[0].future) is None or future.done()):
+        while self._queue and self._queue[0].settled:
             entry = self._queue.popleft()
-            self.in_flight -= entry.size
-            self._held_by(entry, -entry.size)
-            said = self._outcome(entry)
-            if said is None:
+            self._hold(entry, -1)
+            said = [self._outcome(part) for part in entry.parts]
+            told = [each for each in said if each is not None]
+            if len(told) < len(said):
                 self._counters.closed["not durable"] += 1
                 self.broken = True
                 self.forget()
                 break
-            out.append(said)
+            out += map(encode, self._framed(entry, told))
         return out
 
     def forget(self) -> None:
         """Nothing of the queue will be answered; it is in flight no longer."""
-        for entry in self._queue:
-            self._held_by(entry, -entry.size)
-        self._queue.clear()
-        self.in_flight = 0
+        while self._queue:
+            self._hold(self._queue.popleft(), -1)
+        assert self.in_flight == 0, "what is held is what the queue holds"
 
-    def _held_by(self, entry: Entry, size: int) -> None:
-        if entry.feed_id is not None:
-            self._server.quotas.hold(entry.feed_id, size)
+    def _hold(self, entry: Entry, sign: int) -> None:
+        for part in entry.parts:
+            size = sign * (part.size + ENTRY_BYTES)
+            self.in_flight += size
+            if part.feed_id is not None:
+                self._server.quotas.hold(part.feed_id, size)
 
-    def _outcome(self, entry: Entry) -> bytes | None:
-        """The answer's frame; None where there must be none."""
-        if entry.rejection is not None:
-            return self._say(entry.header, entry.rejection.answer, entry.rejection.trouble)
-        assert entry.future is not None, "an entry is rejected or published"
+    def _framed(self, entry: Entry, said: list[bytes]) -> list[bytes]:
+        """One answer to a message, one response batch to a batch."""
+        if entry.batch is None:
+            return said
+        own_id, at = self._server.own_id(), datetime.now(UTC)
+        return [batches.together(entry.batch, said, at=at, own_id=own_id)]
+
+    def _outcome(self, part: Part) -> bytes | None:
+        """The answer; None where there must be none."""
+        if part.rejection is not None:
+            return self._say(part.header, part.rejection.answer, part.rejection.trouble)
+        assert part.future is not None, "a part is rejected or published"
         try:
-            entry.future.result()
+            part.future.result()
             hit("intake: delivered")
         except RecordTooLarge:
             self._counters.publish_failures += 1
             trouble = Trouble(code=102, reason="message is larger than the log takes")
-            return self._say(entry.header, answers.REJECTED, trouble)
+            return self._say(part.header, answers.REJECTED, trouble)
         except (Exception, asyncio.CancelledError):
             self._counters.publish_failures += 1
             if self._server.transient_answer is None:
                 return None
             trouble = Trouble(code=207, reason="not taken into custody, please send again")
-            return self._say(entry.header, self._server.transient_answer, trouble)
-        return self._say(entry.header, answers.ACCEPTED, None)
+            return self._say(part.header, self._server.transient_answer, trouble)
+        return self._say(part.header, answers.ACCEPTED, None)
 
     def _say(self, header: Header | NoHeader, code: str, trouble: Trouble | None) -> bytes:
         self._counters.answered[code] += 1
         own_id = self._server.own_id()
         at = datetime.now(UTC)
-        return encode(answers.answer(header, code, at=at, own_id=own_id, trouble=trouble))
+        return answers.answer(header, code, at=at, own_id=own_id, trouble=trouble)

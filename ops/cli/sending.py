@@ -20,7 +20,7 @@ from ops.settings import Settings
 from producers import client
 from producers.answers import ACCEPTED, ERRORS
 from producers.client import Result
-from producers.files import Split, Stray, split
+from producers.files import DAMAGED, Split, Stray, split
 
 WINDOW = 16
 WINDOW_MAX = 1_024
@@ -70,8 +70,10 @@ def send(
         for file, inside in found.items()
         for number in range(1, len(inside.messages) + 1)
     ]
+    strays = [(file, stray) for file, inside in found.items() for stray in inside.strays]
     if not places:
-        raise Failed(f"no HL7 message in: {', '.join(found)}")
+        causes = {DAMAGED for _, stray in strays if stray.cause == DAMAGED}
+        raise Failed(f"no HL7 message in: {', '.join(found)}", *causes)
     bodies = [piece.body for inside in found.values() for piece in inside.messages]
     began = time.monotonic()
     results = deliver(where, bodies, window=window, said="sending")
@@ -79,11 +81,13 @@ def send(
         Sent(file=file, index=index, result=result)
         for (file, index), result in zip(places, results, strict=True)
     ]
-    strays = [(file, stray) for file, inside in found.items() for stray in inside.strays]
     if as_json:
         shown.json(_report(sent, strays, time.monotonic() - began))
     else:
         _tell(sent, strays)
+    damaged = sorted({file for file, stray in strays if stray.cause == DAMAGED})
+    if damaged:
+        raise Failed(f"nothing of these was sent: {', '.join(damaged)}", "write them out again")
     unanswered = [each for each in sent if not _answered(each.result)]
     if unanswered:
         raise Failed(

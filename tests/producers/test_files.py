@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.files import BETWEEN, COUNT, NO_HEADER, split
+from producers.files import BETWEEN, COUNT, DAMAGED, NO_HEADER, split
 from producers.peek import NoHeader, peek
 
 ONE = b"MSH|^~\\&|A|||||||1\rEVN|A01\rPID|1||7\r"
@@ -31,10 +31,27 @@ def test_a_bom_is_understood(charset):
     assert bodies(data) == [ONE + "PID|1||é\r".encode()]
 
 
-def test_envelopes_are_dropped():
+@pytest.mark.parametrize("charset", ["utf-16", "utf-32"])
+def test_damaged_wide_text_is_refused_whole_and_never_mended(charset):
+    for data in (ONE.decode().encode(charset)[:-1], ONE.decode().encode(charset) + b"\x00\xd8"):
+        found = split(data)
+        assert found.messages == ()
+        assert [(s.cause, s.start, s.end) for s in found.strays] == [(DAMAGED, 0, len(data))]
+
+
+def test_envelopes_stand_apart():
     data = b"FHS|^~\\&|\rBHS|^~\\&|\r" + ONE + TWO + b"BTS|2\rFTS|1\r"
     assert bodies(data) == [ONE, TWO]
     assert split(data).strays == ()
+    assert split(data).envelopes == (b"FHS|^~\\&|", b"BHS|^~\\&|", b"BTS|2", b"FTS|1")
+
+
+def test_a_files_batches_are_counted_by_fts_1():
+    one = b"BHS|^~\\&|\r" + ONE + b"BTS|1\r"
+    assert split(b"FHS|^~\\&|\r" + one + one + b"FTS|2\r").strays == ()
+    data = b"FHS|^~\\&|\r" + one + one + b"FTS|1\r"
+    (stray,) = split(data).strays
+    assert (stray.cause, data[stray.start : stray.end]) == (COUNT, b"FTS|1")
 
 
 def test_a_wrong_count_is_told():

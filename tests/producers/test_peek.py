@@ -50,7 +50,8 @@ def test_lower_case_segments_are_read():
 
 
 def test_utf_16_is_read():
-    assert peek(MESSAGE.decode().encode("utf-16")) == peek(MESSAGE)
+    for charset in ("utf-16", "utf-32"):
+        assert peek(MESSAGE.decode().encode(charset)) == peek(MESSAGE)
 
 
 @pytest.mark.parametrize(

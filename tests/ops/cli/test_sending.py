@@ -125,6 +125,20 @@ def test_a_file_without_a_message_is_refused(bare) -> None:
     assert result.stderr.endswith("no HL7 message in: -\n")
 
 
+def test_a_damaged_wide_file_is_refused_and_the_others_are_sent(bare, tmp_path) -> None:
+    bad, good = tmp_path / "bad.hl7", tmp_path / "good.hl7"
+    bad.write_bytes((MESSAGE % 1).decode().encode("utf-16") + b"\x00\xd8")
+    good.write_bytes(MESSAGE % 2)
+    with answering(lambda message: reply(message, b"AA")) as port:
+        result = bare.run("send", str(bad), str(good), "--port", str(port))
+    assert result.exit_code == 1
+    assert "sent 1: AA 1" in result.stdout
+    assert f"nothing of these was sent: {bad} (hint: write them out again)" in result.stderr
+    alone = bare.run("send", str(bad), "--port", "1")
+    assert alone.exit_code == 1
+    assert "its BOM says UTF-16" in alone.stderr
+
+
 def test_a_file_over_the_limit_is_refused(bare, monkeypatch) -> None:
     monkeypatch.setattr(sending, "FILE_BYTES_MAX", 10)
     result = bare.run("send", "-", "--port", "1", stdin=MESSAGE % 1)
