@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from producers import answers
-from producers.files import COUNT, Piece, Stray, split
+from producers.files import COUNT, Piece, Split, Stray, split
 from producers.peek import DELIMITERS
 
 # The largest seen in public files holds 124. All of a batch are answered together, so a sender
@@ -67,6 +67,11 @@ def unpack(payload: bytes, most: int = MESSAGES_MAX) -> Batch | TooMuch | None:
     found = split(payload)
     if len(found.messages) > most:
         return TooMuch(counted=f"batch of {len(found.messages)} messages", limit=most)
+    return of(found)
+
+
+def of(found: Split) -> Batch | None:
+    """The batch that a file or frame is; None for one message, or none, without an envelope."""
     begun = [line for line in found.envelopes if line[:3].upper() in (b"FHS", b"BHS")]
     if len(found.messages) < _TWO and not (begun or (found.messages and found.envelopes)):
         return None

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from producers import answers
 from producers.answers import Answer
@@ -27,6 +27,7 @@ class Result:
     error: int | None = None
     cause: str | None = None
     sends: int = 0
+    said: bytes | None = field(default=None, repr=False)  # the answer itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,10 @@ class _Run:
             raise _Broken("the answer is to another message")
         sending = self._waiting.popleft()
         self._sent -= 1
-        self._done(sending.index, Result(code=answer.code, error=answer.error, sends=sending.sends))
+        result = Result(
+            code=answer.code, error=answer.error, sends=sending.sends, said=payload
+        )  # fmt: skip
+        self._done(sending.index, result)
 
     def _done(self, index: int, result: Result) -> None:
         self.progress = asyncio.get_running_loop().time()

@@ -22,6 +22,7 @@ from ops.cli.tenants import tenants
 from ops.cli.tracing import trace
 from ops.cli.verifying import verify
 from ops.cli.wards import census, contacts
+from ops.cli.watching import watch
 
 
 @click.group(cls=Told, context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,7 +39,7 @@ def main() -> None:
 
 for command in (
     up, down, status, demo, migrate, worker, serve,
-    send, asking, where, timeline, census, contacts, quality, export, lag, dead_letters, trace,
-    feeds, simulating, verify, rebuild, find, tenants, keys, erase,
+    send, watch, asking, where, timeline, census, contacts, quality, export, lag, dead_letters,
+    trace, feeds, simulating, verify, rebuild, find, tenants, keys, erase,
 ):  # fmt: skip
     main.add_command(command)
