@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from producers import batches, client
+from producers.answers import ACCEPTING
 from producers.client import Result
 from producers.files import DAMAGED, Split, split
 
@@ -27,7 +28,6 @@ FILES_MAX = 1_000  # looked at in a round; more wait for the next
 ENTRIES_MAX = 100_000  # of the folder: what is passed over must not hide what is not for ever
 FILE_BYTES_MAX = 256 * 1024 * 1024  # a file is read whole, and its messages held beside it
 SAME_NAMES_MAX = 10_000  # of a file that comes again and again under one name
-ACCEPTED = frozenset({"AA", "CA"})
 # As senders name what they still write, and what we write ourselves.
 _UNFINISHED = re.compile(r"\..*|.*(?:\.tmp|\.part|\.partial|\.filepart|\.ack|~)", re.IGNORECASE)
 
@@ -98,7 +98,7 @@ class Folder:
         if found is None or not found.messages:
             return Told(moved=_moved(file, FAILED, None), why=why or "no HL7 message in it")
         results = send([piece.body for piece in found.messages])
-        refused = sum(each.code not in ACCEPTED for each in results if not _answerless(each))
+        refused = sum(each.code not in ACCEPTING for each in results if not _answerless(each))
         messages = len(results)
         if any((each.cause or "").startswith(client.NO_ANSWER) for each in results):
             return Told(moved=None, messages=messages, why=client.NO_ANSWER)
@@ -170,8 +170,8 @@ def _read(file: Path) -> tuple[Split | None, str | None]:
 
 
 def _answerless(result: Result) -> bool:
-    """An acknowledgement is not sent and gets no answer (rule I5)."""
-    return result.cause == client.ACKNOWLEDGEMENT
+    """Whether it gets no answer: an acknowledgement (rule I5), or one that asks for none."""
+    return result.cause in (client.ACKNOWLEDGEMENT, client.NOT_ASKED)
 
 
 def _moved(file: Path, where: str, said: bytes | None) -> str:

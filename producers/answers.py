@@ -1,8 +1,9 @@
-"""The acknowledgement of a message in original mode (HL7 v2, 2.9.2): MSH, MSA and, if not AA, ERR.
+"""The acknowledgement of a message (HL7 v2, 2.9): MSH, MSA and, if it doesn't accept, ERR.
 
 Codes mean (rule I3): AA, taken into custody; AR, not taken, for the reason in ERR-3; AE only
-where a feed is told to get it for trouble that passes. ERR-3 says which kind it is: 206 and 207
-pass, all others stay.
+where a feed is told to get it. ERR-3 says which kind it is: 206 and 207 pass, all others stay.
+CA, CE and CR say the same as accept acknowledgements of enhanced mode. An answer is a function
+of the message, but for its time in MSH-7: who sends the same again is told the same.
 """
 
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from producers.peek import DELIMITERS, Header, NoHeader
 
 ACCEPTED, ERROR, REJECTED = "AA", "AE", "AR"
+ACCEPTING = frozenset({ACCEPTED, "CA"})
 # HL7 table 0357, as far as an intake can tell.
 ERRORS: Mapping[int, str] = MappingProxyType(
     {
@@ -37,10 +39,14 @@ _VERSION = b"2.5"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """Why a message wasn't taken: a code of :data:`ERRORS` and a sentence without its content."""
+    """Why a message wasn't taken: a code of :data:`ERRORS` and a sentence without its content.
+
+    ``field`` is the one of MSH that it is about, where it is about one.
+    """
 
     code: int
     reason: str
+    field: int | None = None
 
     def __post_init__(self) -> None:
         assert self.code in ERRORS, "an error code is one of table 0357"
@@ -61,14 +67,21 @@ class Answer:
 
 
 def answer(
-    header: Header | NoHeader, code: str, *, at: datetime, own_id: str, trouble: Trouble | None
+    header: Header | NoHeader,
+    code: str,
+    *,
+    at: datetime,
+    own_id: str,
+    trouble: Trouble | None,
+    enhanced: bool = False,
 ) -> bytes:
     """The acknowledgement's bytes, in the sender's delimiters; segments end with CR.
 
     Sender and receiver change places, MSH-10 comes back in MSA-2; without a header both are
-    empty. ``own_id`` is our MSH-10.
+    empty. ``own_id`` is our MSH-10. ``enhanced``: it wants no acknowledgement itself.
     """
-    assert (code == ACCEPTED) == (trouble is None), "trouble is told, and only then"
+    assert trouble is None or code not in ACCEPTING, "who accepts tells of no trouble"
+    assert trouble is not None or code in ACCEPTING, "who doesn't accept says why"
     if isinstance(header, NoHeader):
         header = _NOBODY
     separator, delimiters = header.separator, header.delimiters
@@ -89,8 +102,9 @@ def answer(
         _echo(header.field(12)) or _VERSION,
     ]
     charset = _echo(header.field(18))
-    if charset:
-        fields += [b"", b"", b"", b"", b"", charset]
+    if charset or enhanced:
+        never = b"NE" if enhanced else b""
+        fields += [b"", b"", never, never, *((b"", charset) if charset else ())]
     msh = separator.join(fields)
     msa = [b"MSA", code.encode(), _echo(header.control_id)]
     if trouble is not None:
@@ -98,7 +112,8 @@ def answer(
         msa.append(said)
         name = _plain(ERRORS[trouble.code], separator + delimiters)
         coded = component.join((b"%d" % trouble.code, name, b"HL70357"))
-        err = (b"ERR", b"", b"", coded, b"E", b"", b"", b"", said)
+        place = (b"MSH", b"1", b"%d" % trouble.field) if trouble.field else ()
+        err = (b"ERR", b"", component.join(place), coded, b"E", b"", b"", b"", said)
         return b"\r".join((msh, separator.join(msa), separator.join(err), b""))
     return b"\r".join((msh, separator.join(msa), b""))
 

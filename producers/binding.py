@@ -25,6 +25,7 @@ class Mismatch:
 
     cause: str
     feed: Feed | None
+    field: int | None = None  # of MSH, where one field tells
 
 
 def bind(
@@ -36,33 +37,33 @@ def bind(
     without one. A message without a header fits where nothing of a header is asked for. One
     that fits two feeds is nobody's: it is not guessed whose patient it tells of.
     """
-    found = [feed for feed in feeds if misfit(header, feed, certificate) is None]
+    found = [feed for feed in feeds if _misfit(header, feed, certificate) is None]
     if len(found) == 1:
         return found[0]
     if found:
         return Mismatch(cause=SEVERAL_FIT, feed=None)
     if len(feeds) == 1:
-        cause = misfit(header, feeds[0], certificate)
-        assert cause is not None, "the only feed doesn't fit"
-        return Mismatch(cause=cause, feed=feeds[0])
+        misfit = _misfit(header, feeds[0], certificate)
+        assert misfit is not None, "the only feed doesn't fit"
+        return misfit
     return Mismatch(cause=NO_FIT, feed=None)
 
 
-def misfit(header: Header | NoHeader, feed: Feed, certificate: str | None) -> str | None:
+def _misfit(header: Header | NoHeader, feed: Feed, certificate: str | None) -> Mismatch | None:
     """What of the message isn't as the feed is bound; None where it fits.
 
     A field is compared whole and by its first component (HD: namespace), as it was sent.
     """
     if feed.certificates and certificate not in feed.certificates:
-        return CERTIFICATE
+        return Mismatch(cause=CERTIFICATE, feed=feed)
     for cause, number, name in _FIELDS:
         taken: frozenset[str] = getattr(feed, name)
         if not taken:
             continue
-        if isinstance(header, NoHeader):
-            return cause
-        if not taken & {text(header.field(number)), text(header.component(number, 1))}:
-            return cause
+        if isinstance(header, NoHeader) or not taken & {
+            text(header.field(number)), text(header.component(number, 1)),
+        }:  # fmt: skip
+            return Mismatch(cause=cause, feed=feed, field=number)
     return None
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Protocol, cast
 from uuid import UUID
 
-from producers import batches, binding, intake
+from producers import acks, batches, binding, intake
 from producers.batches import Batch, TooMuch
 from producers.files import Piece
 from producers.limits import Limits
@@ -22,7 +22,7 @@ from producers.ports import Feeds, FeedUnread, KeysAway, NotDurable, Publisher, 
 from producers.replies import Answering, Entry, Part, Replies
 from schemas.codec import Codec
 from schemas.failpoints import hit
-from schemas.feeds import Feed
+from schemas.feeds import AUTO, Feed
 from schemas.sealing import KeyMissing
 from schemas.topics import HL7V2
 
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
             try:
                 self._handle(item)
             except (KeysAway, KeyMissing):
-                self._fail(item, "keys away")
+                self._fail(item, "keys away", self._feed_of(item))
             except FeedUnread:
                 self._fail(item, "feed unread")
             except Exception as error:  # a text of it may hold the message: its name must do
@@ -200,7 +200,8 @@ class Connection(asyncio.Protocol):
             head = peek(item.head)
             if item.answerable and not _acknowledges(head):
                 refused = intake.refuse(item, self._limits.frame_bytes)
-                self._replies.add(Entry([Part(head, rejection=refused)]))
+                asked = acks.asked(head)
+                self._replies.add(Entry([Part(header=head, asked=asked, rejection=refused)]))
             return
         hit("intake: frame read")
         self._counters.frames += 1
@@ -254,14 +255,18 @@ class Connection(asyncio.Protocol):
         future.add_done_callback(self._reported)
         hit("intake: produced")
         server.quotas.charge(feed, self._loop.time())
-        if future.done() and future.exception() and server.transient_answer is None:
+        if future.done() and future.exception() and self._replies.transient(feed) is None:
             self._ending = True  # refused at once: what follows must not overtake it
-        return Part(header, len(record.value), future, feed_id=feed.feed_id)
+        return Part(
+            header=header, asked=acks.asked(header, feed.acknowledgement),
+            size=len(record.value), future=future, feed=feed, message_id=record.message_id,
+        )  # fmt: skip
 
     def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> Part:
         self._counters.refused[rejection.cause] += 1
         self._note(header, rejection)
-        return Part(header, rejection=rejection)
+        said = rejection.feed.acknowledgement if rejection.feed else AUTO
+        return Part(header=header, asked=acks.asked(header, said), rejection=rejection)
 
     def _note(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
         refusals = self._server.refusals
@@ -281,15 +286,24 @@ class Connection(asyncio.Protocol):
         self._feeds[feed.feed_id] = feed
         return True
 
-    def _fail(self, item: Frame | Refusal, reason: str) -> None:
+    def _feed_of(self, item: Frame | Refusal) -> Feed | None:
+        """The feed that would take a frame, or the first message of one."""
+        assert isinstance(item, Frame), "what was refused needs no keys"
+        feeds = self._server.feeds.by_port(self._port)
+        feed = intake.admit(peek(item.payload), feeds, self._certificate)
+        return None if isinstance(feed, intake.Rejection) else feed
+
+    def _fail(self, item: Frame | Refusal, reason: str, feed: Feed | None = None) -> None:
         """A message that can't be taken now stands in the queue as one that isn't durable."""
         self._counters.closed[reason] += 1
         future = self._loop.create_future()
         future.set_exception(NotDurable(reason))
         header = peek(item.payload) if isinstance(item, Frame) else NoHeader(0)
-        self._replies.add(Entry([Part(header, future=future)]))
+        asked = acks.asked(header, feed.acknowledgement if feed else AUTO)
+        part = Part(header=header, asked=asked, future=future, feed=feed)
+        self._replies.add(Entry([part]))
         future.add_done_callback(self._reported)
-        if self._server.transient_answer is None:
+        if self._replies.transient(feed) is None:
             self._ending = True
 
     def _reported(self, future: asyncio.Future[None]) -> None:

@@ -83,19 +83,25 @@ def admit(
         if isinstance(header, NoHeader) and bound.cause != binding.CERTIFICATE:
             return _rejection(NO_HEADER, 100, _HEADLESS, bound.feed)
         code, reason = _MISMATCHES[bound.cause]
-        return _rejection(bound.cause, code, reason, bound.feed)
+        return _rejection(bound.cause, code, reason, bound.feed, field=bound.field)
     if bound.suspended:
         return _rejection(SUSPENDED, 207, "the tenant of this feed is suspended", bound)
     if not bound.active:
         return _rejection(NO_FEED, 207, "no active feed belongs to this port", bound)
     if isinstance(header, NoHeader):
         return _rejection(NO_HEADER, 100, _HEADLESS, bound)
-    if bound.processing_ids:
-        processing_id = text(header.component(11, 1)).upper()
-        if processing_id not in bound.processing_ids:
-            said = "this feed does not take the id in MSH-11"
-            return _rejection(PROCESSING_ID, 202, said, bound)
-    return bound
+    return _processed(header, bound)
+
+
+def _processed(header: Header, feed: Feed) -> Feed | Rejection:
+    """The feed, or why it doesn't take the processing id."""
+    processing_id = text(header.component(11, 1)).upper()
+    if not feed.processing_ids or processing_id in feed.processing_ids:
+        return feed
+    if not processing_id:
+        return _rejection(PROCESSING_ID, 101, "MSH-11 is empty", feed, field=11)
+    said = "this feed does not take the id in MSH-11"
+    return _rejection(PROCESSING_ID, 202, said, feed, field=11)
 
 
 def too_many(feed: Feed) -> Rejection:
@@ -186,8 +192,11 @@ def _message_type(header: Header) -> str:
     return text(said) if coded and said.isascii() else ""
 
 
-def _rejection(cause: str, code: int, reason: str, feed: Feed | None = None) -> Rejection:
-    return Rejection(
-        cause=str(cause), trouble=Trouble(code=code, reason=reason), feed=feed,
-        answer=REJECTED if feed is None else feed.refusal_answer,
-    )  # fmt: skip
+def _rejection(
+    cause: str, code: int, reason: str, feed: Feed | None = None, *, field: int | None = None
+) -> Rejection:
+    """A rejection with its feed's code: what passes may have another than what stays (rule I3)."""
+    trouble, answer = Trouble(code=code, reason=reason, field=field), REJECTED
+    if feed is not None:
+        answer = (trouble.passes and feed.transient_answer) or feed.refusal_answer
+    return Rejection(cause=str(cause), trouble=trouble, feed=feed, answer=answer)

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
 
-from producers import answers, batches, intake
+from producers import acks, answers, batches, intake
+from producers.acks import Asked, Stage
 from producers.answers import Trouble
 from producers.batches import Batch
 from producers.counters import Counters
@@ -17,7 +18,9 @@ from producers.peek import Header, NoHeader
 from producers.ports import RecordTooLarge
 from producers.quotas import Quotas
 from schemas.failpoints import hit
+from schemas.feeds import Feed
 
+OWN_ID_MAX = 20  # characters of MSH-10 (HL7 before 2.7)
 ENTRY_BYTES = 1024  # what a message in flight costs beside its own bytes
 
 
@@ -33,15 +36,25 @@ class Answering(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a message is told: AA, AE or AR, and why it isn't AA."""
+
+    code: str
+    trouble: Trouble | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class Part:
-    """A message that wants an answer: refused, or handed to the log."""
+    """A message that may want answers: refused, or handed to the log."""
 
     header: Header | NoHeader
+    asked: Asked
     size: int = 0
     future: asyncio.Future[None] | None = None
     rejection: intake.Rejection | None = None
-    feed_id: UUID | None = None
+    feed: Feed | None = None
+    message_id: UUID | None = None
 
     @property
     def settled(self) -> bool:
@@ -92,14 +105,15 @@ class Replies:
         while self._queue and self._queue[0].settled:
             entry = self._queue.popleft()
             self._hold(entry, -1)
-            said = [self._outcome(part) for part in entry.parts]
-            told = [each for each in said if each is not None]
-            if len(told) < len(said):
+            verdicts = [self._verdict(part) for part in entry.parts]
+            told = [each for each in verdicts if each is not None]
+            if len(told) < len(verdicts):
                 self._counters.closed["not durable"] += 1
                 self.broken = True
                 self.forget()
                 break
-            out += map(encode, self._framed(entry, told))
+            for stage in Stage:
+                out += map(encode, self._framed(entry, told, stage))
         return out
 
     def forget(self) -> None:
@@ -112,38 +126,57 @@ class Replies:
         for part in entry.parts:
             size = sign * (part.size + ENTRY_BYTES)
             self.in_flight += size
-            if part.feed_id is not None:
-                self._server.quotas.hold(part.feed_id, size)
+            if part.feed is not None:
+                self._server.quotas.hold(part.feed.feed_id, size)
 
-    def _framed(self, entry: Entry, said: list[bytes]) -> list[bytes]:
-        """One answer to a message, one response batch to a batch."""
+    def _framed(self, entry: Entry, verdicts: list[Verdict], stage: Stage) -> list[bytes]:
+        """What is wanted at this stage: an answer, or one response batch for those of a batch."""
+        said = [
+            self._say(part, verdict, stage)
+            for part, verdict in zip(entry.parts, verdicts, strict=True)
+            if acks.wanted(part.asked, stage, success=verdict.trouble is None)
+        ]
         if entry.batch is None:
             return said
+        if not said and (entry.parts or stage is Stage.ACCEPT):
+            return []  # nobody in it asks for any; a batch of nothing is answered by one
         own_id, at = self._server.own_id(), datetime.now(UTC)
         return [batches.together(entry.batch, said, at=at, own_id=own_id)]
 
-    def _outcome(self, part: Part) -> bytes | None:
-        """The answer; None where there must be none."""
+    def transient(self, feed: Feed | None) -> str | None:
+        """The code for what may be taken later; None for no answer and a closed connection."""
+        return (feed and feed.transient_answer) or self._server.transient_answer
+
+    def _verdict(self, part: Part) -> Verdict | None:
+        """What to tell; None where there must be no answer."""
         if part.rejection is not None:
-            return self._say(part.header, part.rejection.answer, part.rejection.trouble)
+            return Verdict(code=part.rejection.answer, trouble=part.rejection.trouble)
         assert part.future is not None, "a part is rejected or published"
         try:
             part.future.result()
             hit("intake: delivered")
         except RecordTooLarge:
             self._counters.publish_failures += 1
+            code = part.feed.refusal_answer if part.feed else answers.REJECTED
             trouble = Trouble(code=102, reason="message is larger than the log takes")
-            return self._say(part.header, answers.REJECTED, trouble)
+            return Verdict(code=code, trouble=trouble)
         except (Exception, asyncio.CancelledError):
             self._counters.publish_failures += 1
-            if self._server.transient_answer is None:
+            transient = self.transient(part.feed)
+            if transient is None:
                 return None
             trouble = Trouble(code=207, reason="not taken into custody, please send again")
-            return self._say(part.header, self._server.transient_answer, trouble)
-        return self._say(part.header, answers.ACCEPTED, None)
+            return Verdict(code=transient, trouble=trouble)
+        return Verdict(code=answers.ACCEPTED)
 
-    def _say(self, header: Header | NoHeader, code: str, trouble: Trouble | None) -> bytes:
+    def _say(self, part: Part, verdict: Verdict, stage: Stage) -> bytes:
+        """The acknowledgement; its own id follows from the message's where that is known."""
+        code = acks.staged(verdict.code, stage)
         self._counters.answered[code] += 1
         own_id = self._server.own_id()
-        at = datetime.now(UTC)
-        return answers.answer(header, code, at=at, own_id=own_id, trouble=trouble)
+        if part.message_id is not None:
+            own_id = part.message_id.hex[: OWN_ID_MAX - 1] + stage.lower()
+        return answers.answer(
+            part.header, code, at=datetime.now(UTC), own_id=own_id, trouble=verdict.trouble,
+            enhanced=part.asked.enhanced,
+        )  # fmt: skip

@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo
 UTC = ZoneInfo("UTC")
 
 
+AUTO, ORIGINAL = "auto", "original"  # as MSH-15 and MSH-16 say, or as if they were blank
+CUSTODY, OUTCOME = "custody", "outcome"  # answered when the log holds it, or when it was read
 IN_FLIGHT_BYTES_MAX = 16 * 1024 * 1024  # of a feed that says nothing else: a quarter of all
 
 
@@ -21,8 +23,11 @@ class Feed:
     ``receiving_facilities`` are the values of MSH-3 to MSH-6 it comes with, ``certificates`` the
     SHA-256 of its client's certificates in hex; empty means any. What doesn't fit, and what comes
     while the feed isn't ``active`` or its tenant is ``suspended``, is answered with
-    ``refusal_answer``. Its quotas are messages a second (its own and its whole tenant's),
-    connections at a time, and bytes taken and not yet answered; None means no bound of its own.
+    ``refusal_answer``; what may succeed later with ``transient_answer``, None for no answer and a
+    closed connection. ``acknowledgement`` is AUTO or ORIGINAL, ``answer_when`` CUSTODY or OUTCOME;
+    by outcome, what the ledger ignores is answered with ``ignored_answer``. Its quotas are
+    messages a second (its own and its whole tenant's), connections at a time, and bytes taken and
+    not yet answered; None means no bound of its own.
     ``fault``: why it can't be read as it is set; then nothing of it is taken, answered or mapped.
     """
 
@@ -43,6 +48,10 @@ class Feed:
     receiving_facilities: frozenset[str] = frozenset()
     certificates: frozenset[str] = frozenset()
     refusal_answer: str = "AR"
+    transient_answer: str | None = None
+    ignored_answer: str = "AA"
+    acknowledgement: str = AUTO
+    answer_when: str = CUSTODY
     suspended: bool = False
     messages_per_second: int | None = None
     tenant_messages_per_second: int | None = None

@@ -25,6 +25,7 @@ _JSON = frozenset(
 )  # fmt: skip
 SETTABLE = _JSON | {
     "zone", "charset", "authority", "is_active", "port", "emr_instance_id", "refusal_answer",
+    "transient_answer", "ignored_answer", "acknowledgement", "answer_when",
     "messages_per_second", "connections_max", "in_flight_bytes_max",
 }  # fmt: skip
 KEY_BYTES = 32  # of a tenant's keys, data and identity
@@ -321,6 +322,10 @@ def _read(row: Row) -> Feed:
         receiving_facilities=frozenset(row["receiving_facilities"]),
         certificates=frozenset(row["certificates"]),
         refusal_answer=row["refusal_answer"],
+        transient_answer=row["transient_answer"],
+        ignored_answer=row["ignored_answer"],
+        acknowledgement=row["acknowledgement"],
+        answer_when=row["answer_when"],
         suspended=not row["tenant_is_active"],
         messages_per_second=row["messages_per_second"],
         tenant_messages_per_second=row["tenant_messages_per_second"],

@@ -1,17 +1,17 @@
 """Commands over feeds: who sends, and how its messages are read."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import click
 from rich.table import Table
 
 from ops import access
-from ops.cli import shown, visits
+from ops.cli import feed_options, shown, visits
+from ops.cli.feed_options import ANY
 from ops.settings import Settings
 from producers import intake
 from schemas.feeds import Feed
@@ -22,16 +22,8 @@ from sinks.database import Database
 from sinks.feeds import Instance
 from sinks.queries import Snapshot, Tenant
 from sinks.tables.intake import EMR_SYSTEMS
-from streams.ledger.mapping import charsets
-from streams.ledger.mapping.facts import Unmappable
 
-ANY = "any"
 NAME_MAX = 100
-NAMES_MAX = 100  # of one field; a sender has a few names
-SENDER_MAX = 227  # MSH-3 to MSH-6 before HL7 2.7
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_TAKEN = "Taken and not yet answered"
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group()
@@ -100,37 +92,10 @@ def _active(row: Mapping[str, Any]) -> str:
     return "yes" if row["active"] else "no"
 
 
-def _bound(command: _Command) -> _Command:
-    """The options that say how a feed is recognised, read and bounded."""
-    for decorate in (
-        click.option(
-            "--in-flight-bytes", type=click.IntRange(min=0), help=f"{_TAKEN}; 0: default."
-        ),
-        click.option("--connections", type=click.IntRange(min=0), help="At a time; 0: no bound."),
-        click.option("--messages-per-second", type=click.IntRange(min=0), help="0: no bound."),
-        click.option(
-            "--refusal-answer", type=click.Choice(["AR", "AE"]), help="To what is not taken."
-        ),
-        click.option("--certificates", help="SHA-256 of client certificates, in hex; or any."),
-        click.option("--receiving-facilities", help="MSH-6 values it comes with; or any."),
-        click.option("--receiving-applications", help="MSH-5 values it comes with; or any."),
-        click.option("--facilities", help="MSH-4 values it comes with; or any."),
-        click.option("--senders", help="MSH-3 values it comes with, with commas between; or any."),
-        click.option("--port", type=click.IntRange(0, 65_535), help="0: the default listener."),
-        click.option("--emr", help="The EMR instance, such as CERNER:Main; empty: none."),
-        click.option("--processing-ids", help="MSH-11 values that are taken: P or P,T; or any."),
-        click.option("--authority", help="Stands in where an identifier names no authority."),
-        click.option("--charset", help="Charset that wins over MSH-18; empty: what MSH-18 says."),
-        click.option("--zone", help="IANA time zone for times without an offset: Europe/London."),
-    ):
-        command = decorate(command)
-    return command
-
-
 @feeds.command()
 @click.argument("name")
 @visits.tenant_option
-@_bound
+@feed_options.bound
 def add(name: str, called: str, **said: Any) -> None:  # noqa: ANN401  click's options
     """Make a feed: who sends, by which port, and how its messages are read."""
     if not name.strip() or len(name) > NAME_MAX or not name.isprintable() or name == tenancy.APP:
@@ -141,7 +106,7 @@ def add(name: str, called: str, **said: Any) -> None:  # noqa: ANN401  click's o
 @feeds.command("set")
 @click.argument("name")
 @visits.tenant_option
-@_bound
+@feed_options.bound
 def set_(name: str, called: str, **said: Any) -> None:  # noqa: ANN401  click's options
     """Change how a feed is recognised and read; holds for messages from now on."""
     if all(value is None for value in said.values()):
@@ -206,7 +171,7 @@ def refusals(called: str, hours: int, unclaimed: bool, said: str | None, as_json
 def _apply(name: str, called: str, said: dict[str, Any], *, new: bool) -> None:
     """Make a feed, or change one, as the options say."""
     settings = Settings.load()
-    changed = _changed(said)
+    changed = feed_options.changed(said)
     tenant = visits.named(settings, called)
     with _database(settings) as database:
         if said["emr"] is not None:
@@ -228,15 +193,6 @@ def _switch(name: str, called: str, *, active: bool) -> None:
     shown.err().print(f"{name}: {state}, in some seconds", markup=False)
 
 
-def _changed(said: dict[str, Any]) -> dict[str, Any]:
-    """The columns that the options set."""
-    changed: dict[str, Any] = {}
-    for option, (column, read) in _COLUMNS.items():
-        if said[option] is not None:
-            changed[column] = read(said[option])
-    return changed
-
-
 def _instance(database: Database, tenant_id: UUID, said: str) -> UUID | None:
     """The EMR instance of this kind and name, made if it isn't there."""
     if not said.strip():
@@ -256,73 +212,6 @@ def _database(settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
-
-
-def _charset(name: str) -> str | None:
-    """A charset that the mapping can read, by any of its names."""
-    if not name.strip():
-        return None
-    try:
-        charsets.decode(b"MSH|", name.strip())
-    except Unmappable:
-        raise click.BadParameter(f"no such charset (such as 8859/1 or UTF-8): {name}") from None
-    return name.strip()
-
-
-def _processing_ids(listed: str) -> list[str]:
-    """The values of MSH-11; an empty list takes any."""
-    values = sorted({value.strip() for value in listed.split(",") if value.strip()})
-    if [value.lower() for value in values] == [ANY]:
-        return []
-    if not values or any(len(value) > 3 or not value.isalnum() for value in values):
-        raise click.BadParameter(f"processing ids are such as P,T,D; or any: {listed}")
-    return values
-
-
-def _names(listed: str) -> list[str]:
-    """Names of senders and receivers; an empty list takes any."""
-    values = sorted({value.strip() for value in listed.split(",") if value.strip()})
-    if [value.lower() for value in values] == [ANY]:
-        return []
-    if not values or len(values) > NAMES_MAX or any(len(each) > SENDER_MAX for each in values):
-        raise click.BadParameter(
-            f"1 to {NAMES_MAX} names of at most {SENDER_MAX} characters, or any: {listed}"
-        )
-    return values
-
-
-def _certificates(listed: str) -> list[str]:
-    """SHA-256 digests, with colons or without."""
-    values = [value.replace(":", "").lower() for value in _names(listed)]
-    if any(not _SHA256.fullmatch(value) for value in values):
-        raise click.BadParameter(
-            "a certificate is named by its SHA-256, 64 hexadecimal digits"
-            f" (openssl x509 -fingerprint -sha256): {listed}"
-        )
-    return values
-
-
-def _optional(number: int) -> int | None:
-    return number or None
-
-
-# Each option, the column that it sets, and how its value is read.
-_COLUMNS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
-    "zone": ("zone", lambda said: tenancy.zone(said).key),
-    "charset": ("charset", _charset),
-    "authority": ("authority", str.strip),
-    "processing_ids": ("processing_ids", _processing_ids),
-    "port": ("port", _optional),
-    "senders": ("senders", _names),
-    "facilities": ("facilities", _names),
-    "receiving_applications": ("receiving_applications", _names),
-    "receiving_facilities": ("receiving_facilities", _names),
-    "certificates": ("certificates", _certificates),
-    "refusal_answer": ("refusal_answer", str),
-    "messages_per_second": ("messages_per_second", _optional),
-    "connections": ("connections_max", _optional),
-    "in_flight_bytes": ("in_flight_bytes_max", _optional),
-}
 
 
 def _binding(row: dict[str, Any]) -> str:
@@ -362,6 +251,8 @@ def _row(feed: Feed, instances: Mapping[UUID, Instance]) -> dict[str, Any]:
         "receiving_facilities": sorted(feed.receiving_facilities),
         "certificates": sorted(feed.certificates),
         "refusal_answer": feed.refusal_answer,
+        "transient_answer": feed.transient_answer,
+        "acknowledgement": feed.acknowledgement,
         "messages_per_second": feed.messages_per_second,
         "connections_max": feed.connections_max,
         "in_flight_bytes_max": feed.in_flight_bytes_max,

@@ -18,7 +18,7 @@ from ops.cli import shown
 from ops.cli.errors import Failed
 from ops.settings import Settings
 from producers import client
-from producers.answers import ACCEPTED, ERRORS
+from producers.answers import ACCEPTING, ERRORS
 from producers.client import Result
 from producers.files import DAMAGED, Split, Stray, split
 
@@ -26,7 +26,7 @@ WINDOW = 16
 WINDOW_MAX = 1_024
 FILE_BYTES_MAX = 1024 * 1024 * 1024  # a file is read whole
 CONNECT_SECONDS = 5.0
-LISTED_MAX = 50  # answers other than AA that people get to see; --json has them all
+LISTED_MAX = 50  # answers other than AA and CA that people get to see; --json has them all
 STDIN = "-"
 
 
@@ -145,8 +145,8 @@ def _split(file: str) -> Split:
 
 
 def _answered(result: Result) -> bool:
-    """Whether it got the answer that it can get: an acknowledgement gets none (rule I5)."""
-    return result.code is not None or result.cause == client.ACKNOWLEDGEMENT
+    """Whether it got what it can get: some ask for no answer, an acknowledgement gets none."""
+    return result.code is not None or result.cause in (client.ACKNOWLEDGEMENT, client.NOT_ASKED)
 
 
 def _report(
@@ -157,7 +157,7 @@ def _report(
         "sent": sum(each.result.sends > 0 for each in sent),
         "answers": counted([each.result for each in sent]),
         "seconds": round(seconds, 3),
-        "not_accepted": [_refused(each) for each in sent if each.result.code != ACCEPTED],
+        "not_accepted": [_refused(each) for each in sent if each.result.code not in ACCEPTING],
         "strays": [
             {"file": file, "cause": stray.cause, "start": stray.start, "end": stray.end}
             for file, stray in strays
@@ -180,7 +180,7 @@ def _tell(sent: Sequence[Sent], strays: Sequence[tuple[str, Stray]]) -> None:
     results = [each.result for each in sent]
     codes = ", ".join(f"{code} {count}" for code, count in counted(results).items())
     click.echo(f"sent {sum(result.sends > 0 for result in results)}: {codes}")
-    refused = [_refused(each) for each in sent if each.result.code != ACCEPTED]
+    refused = [_refused(each) for each in sent if each.result.code not in ACCEPTING]
     if refused:
         table = Table(box=None, pad_edge=False)
         for column in ("file", "message", "answer", "error", "text"):

@@ -13,6 +13,7 @@ from sinks.tables.intake import (
     deleted_positions,
     deleted_tenants,
     emr_instances,
+    feeds,
     intake_refusals,
 )
 from sinks.tables.keys import subject_keys
@@ -31,7 +32,6 @@ from sinks.tables.store import (
     dead_letter_requests,
     dead_letters,
     events,
-    feeds,
     messages,
     parked_records,
     partitions,

@@ -8,7 +8,6 @@ from sqlalchemy import (
     Computed,
     DateTime,
     ForeignKey,
-    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -73,48 +72,6 @@ tenant_keys = Table(
     CheckConstraint("purpose IN ('data', 'identity')", name="purpose"),
     # The identity key is never rotated: ids are made from it.
     CheckConstraint("purpose = 'data' OR version = 1", name="identity_once"),
-)  # fmt: skip
-
-feeds = Table(
-    "feeds",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    Column("tenant_id", Uuid, ForeignKey("tenants.id"), nullable=False),
-    Column("name", String(100), nullable=False),
-    Column("protocol", String(20), nullable=False, server_default="mllp"),
-    Column("port", Integer, comment="the listener; none for the default listener"),
-    Column("zone", String(64), nullable=False, server_default="UTC", comment="IANA name"),
-    Column("charset", String(32), comment="overrides MSH-18"),
-    Column("authority", String(200), nullable=False, server_default=""),
-    json("identifier_types", '["MR", "MRN", "PI", "PT"]'),
-    json("processing_ids", '["P"]'),
-    json("senders", "[]", comment="MSH-3; empty: any"),
-    Column("is_active", Boolean, nullable=False, server_default=text("true")),
-    time("created_at", now=True),
-    time("updated_at", now=True),
-    Column("emr_instance_id", Uuid),
-    json("facilities", "[]", comment="MSH-4; empty: any"),
-    json("receiving_applications", "[]", comment="MSH-5; empty: any"),
-    json("receiving_facilities", "[]", comment="MSH-6; empty: any"),
-    json("certificates", "[]", comment="SHA-256 of the client's, in hex; empty: any or none"),
-    Column(
-        "refusal_answer", String(2), nullable=False, server_default="AR",
-        comment="MSA-1 of a message that is not taken",
-    ),
-    Column("messages_per_second", Integer),
-    Column("connections_max", Integer),
-    Column("in_flight_bytes_max", Integer),
-    UniqueConstraint("tenant_id", "name"),
-    # Of the tenant and its own instance: nobody learns by it which ids another tenant has.
-    ForeignKeyConstraint(
-        ["tenant_id", "emr_instance_id"], ["emr_instances.tenant_id", "emr_instances.id"],
-        name="fk_feeds_emr_instance",
-    ),
-    CheckConstraint("refusal_answer IN ('AR', 'AE')", name="refusal_answer"),
-    CheckConstraint(
-        "messages_per_second > 0 AND connections_max > 0 AND in_flight_bytes_max > 0",
-        name="bounds",
-    ),
 )  # fmt: skip
 
 events = Table(

@@ -89,7 +89,8 @@ def test_while_the_database_is_away_the_copy_serves(made, database, tmp_path, mo
         "senders": ["LAB"], "facilities": ["NORTH"], "receiving_applications": ["WT"],
         "receiving_facilities": ["CITY"], "certificates": ["ab" * 32], "refusal_answer": "AE",
         "messages_per_second": 50, "connections_max": 4, "in_flight_bytes_max": 9_000,
-        "emr_instance_id": instance,
+        "emr_instance_id": instance, "transient_answer": "AR", "ignored_answer": "AE",
+        "acknowledgement": "original", "answer_when": "outcome",
     }  # fmt: skip
     tenancy.set_feed(database, TENANT, "adt", binding)
     lifecycle.describe(database, TENANT, {"messages_per_second": 100})

@@ -33,18 +33,19 @@ def test_a_message_that_fits_in_all_is_the_feeds(bound):
 
 
 @pytest.mark.parametrize(
-    ("said", "shown", "cause"),
+    ("said", "shown", "cause", "field"),
     [
-        ({"sender": "XRAY"}, SHOWN, binding.SENDER),
-        ({"facility": "SOUTH"}, SHOWN, binding.FACILITY),
-        ({"application": "OTHER"}, SHOWN, binding.RECEIVER),
-        ({"receiver": "TOWN"}, SHOWN, binding.RECEIVER),
-        ({}, fingerprint(b"another"), binding.CERTIFICATE),
-        ({}, None, binding.CERTIFICATE),
+        ({"sender": "XRAY"}, SHOWN, binding.SENDER, 3),
+        ({"facility": "SOUTH"}, SHOWN, binding.FACILITY, 4),
+        ({"application": "OTHER"}, SHOWN, binding.RECEIVER, 5),
+        ({"receiver": "TOWN"}, SHOWN, binding.RECEIVER, 6),
+        ({}, fingerprint(b"another"), binding.CERTIFICATE, None),
+        ({}, None, binding.CERTIFICATE, None),
     ],
 )
-def test_each_mismatch_is_told_by_what_it_is(bound, said, shown, cause):
-    assert bind(header(**said), [bound], shown) == Mismatch(cause=cause, feed=bound)
+def test_each_mismatch_is_told_by_what_it_is(bound, said, shown, cause, field):
+    mismatch = Mismatch(cause=cause, feed=bound, field=field)
+    assert bind(header(**said), [bound], shown) == mismatch
 
 
 def test_a_feed_that_asks_for_nothing_takes_any_sender(feed):

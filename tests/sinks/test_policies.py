@@ -72,6 +72,10 @@ BOUND = {
     "ended": "done",
     "emr_system": "EPIC",
     "refusal_answer": "AR",
+    "transient_answer": "AR",
+    "ignored_answer": "AA",
+    "acknowledgement": "auto",
+    "answer_when": "custody",
     "status": "pending",
     "erased_people": "dark",
 }

@@ -278,6 +278,7 @@ def test_a_feed_is_added_bound_paused_and_resumed(desk, loaded):
         "feeds", "add", "lab", "--zone", "Europe/London", "--emr", "CERNER:Main", "--port", "2576",
         "--senders", "LAB,LAB2", "--facilities", "NORTH", "--receiving-applications", "WT",
         "--receiving-facilities", "CITY", "--certificates", digest, "--refusal-answer", "AE",
+        "--transient-answer", "AR", "--acknowledgement", "original",
         "--messages-per-second", "50", "--connections", "4", "--in-flight-bytes", "1000000",
     )  # fmt: skip
     assert added.exit_code == 0, added.output
@@ -292,6 +293,7 @@ def test_a_feed_is_added_bound_paused_and_resumed(desk, loaded):
     assert (found["facilities"], found["certificates"]) == (["NORTH"], ["ab" * 32])
     assert (found["messages_per_second"], found["connections_max"]) == (50, 4)
     assert (found["in_flight_bytes_max"], found["refusal_answer"]) == (1_000_000, "AE")
+    assert (found["transient_answer"], found["acknowledgement"]) == ("AR", "original")
     assert "there" not in desk.run("feeds", "list").stderr
     assert "has a feed of this name" in desk.run("feeds", "add", "lab").stderr
     other = desk.run("feeds", "add", "xray", "--emr", "EPIC:Main")
@@ -301,11 +303,13 @@ def test_a_feed_is_added_bound_paused_and_resumed(desk, loaded):
     assert desk.run("feeds", "resume", "lab").exit_code == 0
     assert lab()["active"]
     reset = desk.run(
-        "feeds", "set", "lab", "--senders", "any", "--messages-per-second", "0", "--port", "0"
-    )
+        "feeds", "set", "lab", "--senders", "any", "--messages-per-second", "0", "--port", "0",
+        "--transient-answer", "none", "--acknowledgement", "auto",
+    )  # fmt: skip
     assert reset.exit_code == 0, reset.output
     found = lab()
     assert (found["senders"], found["messages_per_second"], found["port"]) == ([], None, None)
+    assert (found["transient_answer"], found["acknowledgement"]) == (None, "auto")
 
 
 @pytest.mark.parametrize(
@@ -313,6 +317,7 @@ def test_a_feed_is_added_bound_paused_and_resumed(desk, loaded):
     [
         ("--certificates", "abc"), ("--emr", "VISTA:Main"), ("--emr", "EPIC:"),
         ("--senders", " "), ("--senders", "x" * 300), ("--messages-per-second", "-1"),
+        ("--transient-answer", "AA"), ("--acknowledgement", "never"),
         ("--refusal-answer", "AA"), ("--port", "70000"), ("--zone", "Nowhere"),
     ],
 )  # fmt: skip
