@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from aiohttp import web
 
 from ops import access, deploy, feed_copy, keys, logs, refusals
+from ops.answering import LedgerOutcomes
 from ops.api import CONNECTIONS, READ_SECONDS, Api
 from ops.commands import LOOKUPS_MAX, Commands
 from ops.counting import Counting
@@ -25,6 +26,8 @@ from producers.publisher import KafkaPublisher
 from producers.server import Server
 from schemas.codec import Codec
 from sinks import queries
+from sinks.awaited import CONNECTIONS as AWAITED_CONNECTIONS
+from sinks.awaited import Awaited
 from sinks.commands import CONNECTIONS as WAITING_CONNECTIONS
 from sinks.commands import Waiting
 from sinks.database import Database
@@ -111,6 +114,10 @@ def run(settings: Settings) -> int:
         url, name="results", size=WAITING_CONNECTIONS + LOOKUPS_MAX, seconds=READ_SECONDS
     )
     waiting = Waiting(readers=looking)
+    answers = Database.open(
+        access.role_url(settings, "wt_worker"), name="answers", size=AWAITED_CONNECTIONS
+    )
+    awaited = Awaited(database=answers)
     service = access.root(settings)
     feeds = LocalFeeds(
         database,
@@ -122,17 +129,19 @@ def run(settings: Settings) -> int:
     erasures.start()
     feeds.start()
     waiting.start()
+    awaited.start()
     refused.start()
     try:
         keyring = Keyring(database, service, held_seconds=settings.held_seconds)
-        reading = Reading(ring, readers, waiting, keyring, erasures)
+        reading = Reading(ring, readers, waiting, keyring, erasures, awaited)
         asyncio.run(_serve(settings, database, feeds, reading, refused))
     finally:
         refused.stop()
+        awaited.stop()
         waiting.stop()
         feeds.stop()
         erasures.stop()
-        for each in (readers, looking):
+        for each in (readers, looking, answers):
             each.close()
         database.close()
     return 0
@@ -140,13 +149,14 @@ def run(settings: Settings) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the HTTP port reads with: who may, rows, results, and people's keys."""
+    """What is read from the database: who may, rows, results, people's keys, outcomes."""
 
     ring: Ring
     readers: Readers
     waiting: Waiting
     keyring: Keyring
     erasures: Obeying
+    awaited: Awaited
 
     def api(self, commands: Commands, feeds: LocalFeeds) -> Api:
         """The questions and commands."""
@@ -180,8 +190,9 @@ async def _serve(
     codec = Codec(access.schema_ids(settings))
     async with KafkaPublisher(access.bootstrap_servers(settings)) as publisher:
         server = Server(
-            feeds=feeds, publisher=publisher, codec=codec, limits=limits, refusals=refused
-        )
+            feeds=feeds, publisher=publisher, codec=codec, limits=limits, refusals=refused,
+            outcomes=LedgerOutcomes(reading.awaited),
+        )  # fmt: skip
         port = await server.listen(settings.mllp_host, settings.mllp_port)
         sharing = Sharing.of(server.quotas, database, access.bootstrap_servers(settings))
         if settings.fair_shares:

@@ -39,7 +39,8 @@ CONDITIONS: Mapping[str, frozenset[bool]] = MappingProxyType(
         "ER": frozenset({False}),
     }
 )
-IN_ORIGINAL_MODE = Asked(accept="NE", application="AL", enhanced=False)
+NEVER = "NE"
+IN_ORIGINAL_MODE = Asked(accept=NEVER, application="AL", enhanced=False)
 _BLANK = frozenset({"", '""'})
 
 
@@ -72,5 +73,5 @@ def staged(code: str, stage: Stage) -> str:
 
 def _condition(said: str) -> str:
     if said in _BLANK:
-        return "NE"
+        return NEVER
     return said if said in CONDITIONS else "AL"

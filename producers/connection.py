@@ -9,7 +9,8 @@ import asyncio
 import logging
 import socket
 from datetime import UTC, datetime
-from typing import Protocol, cast
+from functools import partial
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from producers import acks, batches, binding, intake
@@ -252,15 +253,16 @@ class Connection(asyncio.Protocol):
         )  # fmt: skip
         hit("intake: checked")
         future = server.publisher.publish(HL7V2.name, record.key, record.value, record.headers)
-        future.add_done_callback(self._reported)
+        part = Part(
+            header=header, asked=acks.asked(header, feed.acknowledgement),
+            size=len(record.value), future=future, feed=feed, message_id=record.message_id,
+        )  # fmt: skip
+        future.add_done_callback(partial(self._delivered, part))
         hit("intake: produced")
         server.quotas.charge(feed, self._loop.time())
         if future.done() and future.exception() and self._replies.transient(feed) is None:
             self._ending = True  # refused at once: what follows must not overtake it
-        return Part(
-            header=header, asked=acks.asked(header, feed.acknowledgement),
-            size=len(record.value), future=future, feed=feed, message_id=record.message_id,
-        )  # fmt: skip
+        return part
 
     def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> Part:
         self._counters.refused[rejection.cause] += 1
@@ -306,8 +308,14 @@ class Connection(asyncio.Protocol):
         if self._replies.transient(feed) is None:
             self._ending = True
 
-    def _reported(self, future: asyncio.Future[None]) -> None:
-        """A delivery report came, for whichever entry."""
+    def _delivered(self, part: Part, future: asyncio.Future[None]) -> None:
+        """A delivery report came for a message."""
+        if self in self._server.connections:
+            self._replies.delivered(part, self._reported)
+        self._reported(future)
+
+    def _reported(self, future: asyncio.Future[Any]) -> None:
+        """More is known of whichever entry."""
         if not future.cancelled():
             future.exception()  # seen, also where the connection has gone
         if self._replies:

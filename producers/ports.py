@@ -61,6 +61,22 @@ class Refusals(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Became:
+    """What became of a message: ``applied``, ``ignored`` or ``dead``; the reason says why."""
+
+    outcome: str
+    reason: str | None
+
+
+class Outcomes(Protocol):
+    """Where the outcomes of messages are known, for feeds that are answered by them."""
+
+    def ask(self, feed: Feed, message_id: UUID) -> asyncio.Future[Became | None]:
+        """Done in a bounded time; None where it isn't known by then. May be cancelled."""
+        ...
+
+
 class Publisher(Protocol):
     """A log that answers when it holds a record."""
 

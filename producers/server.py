@@ -8,7 +8,7 @@ from producers import answers
 from producers.connection import Connection
 from producers.counters import Counters
 from producers.limits import Limits
-from producers.ports import Feeds, Publisher, Refusals
+from producers.ports import Feeds, Outcomes, Publisher, Refusals
 from producers.quotas import Quotas
 from schemas.codec import Codec
 
@@ -21,12 +21,14 @@ class Server:
 
     ``transient_answer``: the code (AE or AR) to answer with where a message could not be made
     durable; None, the default, is no answer and a closed connection, which every sender
-    understands as "send again".
+    understands as "send again". ``outcomes``: where feeds that are answered by what became of
+    their messages hear of it; without it such a message gets no answer.
     """
 
     def __init__(
         self, *, feeds: Feeds, publisher: Publisher, codec: Codec, limits: Limits | None = None,
         transient_answer: str | None = None, refusals: Refusals | None = None,
+        outcomes: Outcomes | None = None,
     ) -> None:  # fmt: skip
         if transient_answer not in (None, answers.ERROR, answers.REJECTED):
             raise ValueError(f"the transient answer is AE, AR or none, not: {transient_answer}")
@@ -36,6 +38,7 @@ class Server:
         self.limits = limits or Limits()
         self.transient_answer = transient_answer
         self.refusals = refusals
+        self.outcomes = outcomes
         self.quotas = Quotas()
         self.counters = Counters()
         self.connections: set[Connection] = set()

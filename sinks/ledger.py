@@ -154,6 +154,7 @@ def _transact(
             connection.execute("SELECT pg_notify('wardtrail_events', %s)", (str(partition),))
         if any(entry.verdict or entry.asked for entry in new):
             connection.execute("NOTIFY wardtrail_commands")
+        connection.execute("NOTIFY wardtrail_messages")  # who answers by the outcome waits for it
         hit("ledger: moved")
     hit("ledger: committed")
     return fresh[-1].offset + 1

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from schemas.feeds import AUTO, ORIGINAL
+from schemas.feeds import AUTO, CUSTODY, ORIGINAL, OUTCOME
 from sinks import tenancy
 from streams.ledger.mapping import charsets
 from streams.ledger.mapping.facts import Unmappable
@@ -28,6 +28,16 @@ def bound(command: _Command) -> _Command:
         ),
         click.option("--connections", type=click.IntRange(min=0), help="At a time; 0: no bound."),
         click.option("--messages-per-second", type=click.IntRange(min=0), help="0: no bound."),
+        click.option(
+            "--ignored-answer",
+            type=click.Choice(["AA", "AE", "AR"]),
+            help="To what becomes no events, where answered by outcome.",
+        ),
+        click.option(
+            "--answer-when",
+            type=click.Choice([CUSTODY, OUTCOME]),
+            help="Durable in the log, or read by the ledger.",
+        ),
         click.option(
             "--acknowledgement",
             type=click.Choice([AUTO, ORIGINAL]),
@@ -129,6 +139,8 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "refusal_answer": ("refusal_answer", str),
     "transient_answer": ("transient_answer", lambda said: None if said == NONE else said),
     "acknowledgement": ("acknowledgement", str),
+    "answer_when": ("answer_when", str),
+    "ignored_answer": ("ignored_answer", str),
     "messages_per_second": ("messages_per_second", _optional),
     "connections": ("connections_max", _optional),
     "in_flight_bytes": ("in_flight_bytes_max", _optional),

@@ -253,6 +253,8 @@ def _row(feed: Feed, instances: Mapping[UUID, Instance]) -> dict[str, Any]:
         "refusal_answer": feed.refusal_answer,
         "transient_answer": feed.transient_answer,
         "acknowledgement": feed.acknowledgement,
+        "answer_when": feed.answer_when,
+        "ignored_answer": feed.ignored_answer,
         "messages_per_second": feed.messages_per_second,
         "connections_max": feed.connections_max,
         "in_flight_bytes_max": feed.in_flight_bytes_max,

@@ -3,7 +3,9 @@
 import json
 import signal
 import socket
+import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from ops.simulator import Scenario, simulate
 from producers import files, peek
+from producers.client import NOT_ASKED
 from schemas.topics import EVENTS, RECORD_BYTES_MAX, TOPICS
 from streams.read_models import FLIGHTPLANS, PROJECTIONS, WORK
 from streams.trajectory import PROJECTION
@@ -86,10 +89,12 @@ def test_every_adt_message_of_the_corpus_ends_applied_or_ignored_with_a_reason(
 ):
     before = counts(line.settle())
     sent = line.json("send", *map(str, adt_files(corpus)))
-    assert sent["answers"]["none"] == 0
-    assert sum(sent["answers"].values()) == sent["messages"]
+    answers = sent["answers"]
+    assert sum(answers.values()) == sent["messages"]
+    unasked = [each for each in sent["not_accepted"] if each["text"] == NOT_ASKED]
+    assert len(unasked) == answers["none"]
     added = counts(line.settle()) - before
-    assert sum(added.values()) == sent["answers"]["AA"]
+    assert sum(added.values()) == answers["AA"] + answers.get("CA", 0) + answers["none"]
     assert added["applied"] > 0
     assert added["no_record"] == 0
     types = line.json("quality")["types"]
@@ -217,6 +222,44 @@ def test_bytes_that_are_no_message_get_a_clear_answer_and_the_line_goes_on(line:
     before = counts(line.settle())
     assert b"MSA|AA|odd-1" in speak(line, b"\x0b" + head + b"PID|1||7^^^A^MR\r\x1c\r")
     assert counts(line.settle()) - before == {"ignored": 1}
+
+
+def test_a_feed_that_asks_for_it_is_answered_by_what_the_ledger_made_of_it(line: Line):
+    asked = ("--answer-when", "outcome", "--ignored-answer", "AE")
+    line.run("feeds", "set", "demo", *asked)
+    (feed,) = [each for each in line.json("feeds", "list") if each["name"] == "demo"]
+    assert (feed["answer_when"], feed["ignored_answer"]) == ("outcome", "AE")
+    head = "MSH|^~\\&|X|Y|||20260701120000||"
+    applied = (
+        f"{head}ADT^A01|out-1|P|2.5\rEVN|A01|20260701120000\rPID|1||OUT1^^^ZONE^MR\r"
+        "PV1|1|I|W^1^1||||||||||||||||OV1^^^ZONE\r"
+    )
+    ignored = f"{head}ADT^A99|out-2|P|2.5\rPID|1||OUT1^^^ZONE^MR\r"
+    dead = f"{head}|out-3|P|2.5\rPID|1||OUT1^^^ZONE^MR\r"
+    try:
+        wait_until(lambda: "AE|out-2" in said(line, ignored), "the intake reads the feed anew")
+        batch = line.json("send", "-", stdin=applied + dead + ignored + applied)
+    finally:
+        line.run("feeds", "set", "demo", "--answer-when", "custody", "--ignored-answer", "AA")
+    assert {name: count for name, count in batch["answers"].items() if count} == {
+        "AA": 2, "AR": 1, "AE": 1,
+    }  # fmt: skip
+    assert [(each["index"], each["code"], each["error"]) for each in batch["not_accepted"]] == [
+        (2, "AR", 102), (3, "AE", 200),
+    ]  # fmt: skip
+    wait_until(lambda: "AA|out-2" in said(line, ignored), "the intake reads the feed anew")
+
+
+def said(line: Line, message: str) -> str:
+    return speak(line, b"\x0b" + message.encode() + b"\x1c\r").decode()
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"never seen: {what}")
 
 
 @pytest.mark.parametrize("topic", ["emr.hl7v2.v1", EVENTS.name])

@@ -125,12 +125,15 @@ def serving():
     """``async with serving(…) as intake``: a server on a free port, closed afterwards."""
 
     @asynccontextmanager
-    async def serve(*, holding=False, feed=FEED, transient_answer=None, publisher=None, **limits):
+    async def serve(
+        *, holding=False, feed=FEED, transient_answer=None, publisher=None, outcomes=None, **limits
+    ):
         publisher = publisher or FakePublisher(holding=holding)
         feeds, refusals = FakeFeeds(feed=feed), FakeRefusals()
         server = Server(
             feeds=feeds, publisher=publisher, codec=Codec(Ids.in_order()),
             limits=Limits(**limits), transient_answer=transient_answer, refusals=refusals,
+            outcomes=outcomes,
         )  # fmt: skip
         port = await server.listen("127.0.0.1", 0)
         try:

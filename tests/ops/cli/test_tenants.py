@@ -279,6 +279,7 @@ def test_a_feed_is_added_bound_paused_and_resumed(desk, loaded):
         "--senders", "LAB,LAB2", "--facilities", "NORTH", "--receiving-applications", "WT",
         "--receiving-facilities", "CITY", "--certificates", digest, "--refusal-answer", "AE",
         "--transient-answer", "AR", "--acknowledgement", "original",
+        "--answer-when", "outcome", "--ignored-answer", "AE",
         "--messages-per-second", "50", "--connections", "4", "--in-flight-bytes", "1000000",
     )  # fmt: skip
     assert added.exit_code == 0, added.output
@@ -294,6 +295,7 @@ def test_a_feed_is_added_bound_paused_and_resumed(desk, loaded):
     assert (found["messages_per_second"], found["connections_max"]) == (50, 4)
     assert (found["in_flight_bytes_max"], found["refusal_answer"]) == (1_000_000, "AE")
     assert (found["transient_answer"], found["acknowledgement"]) == ("AR", "original")
+    assert (found["answer_when"], found["ignored_answer"]) == ("outcome", "AE")
     assert "there" not in desk.run("feeds", "list").stderr
     assert "has a feed of this name" in desk.run("feeds", "add", "lab").stderr
     other = desk.run("feeds", "add", "xray", "--emr", "EPIC:Main")
