@@ -66,7 +66,10 @@ def objections(settings: Settings) -> Iterator[Objection]:
 
 def of_listeners(settings: Settings) -> Iterator[Objection]:
     """Plaintext listeners stay on loopback."""
-    for name, host in (("MLLP", settings.mllp_host), ("HTTP", settings.http_host)):
+    listeners = [("HTTP", settings.http_host)]
+    if settings.mllp_tls_certificate is None:
+        listeners.insert(0, ("MLLP", settings.mllp_host))
+    for name, host in listeners:
         if not _loopback(host):
             yield Objection("plaintext", f"{name} would listen in plaintext on: {host}")
 

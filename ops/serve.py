@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import signal
+import ssl
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
-from ops import access, deploy, feed_copy, keys, logs, refusals
+from ops import access, certificates, deploy, feed_copy, keys, logs, refusals
 from ops.answering import LedgerOutcomes
 from ops.api import CONNECTIONS, READ_SECONDS, Api
+from ops.certificates import Certificates
 from ops.commands import LOOKUPS_MAX, Commands
 from ops.counting import Counting
 from ops.feeds import LocalFeeds
@@ -63,6 +65,7 @@ class Health:
     mllp_port: int
     sharing: Sharing
     erasures: Obeying
+    certificates: Certificates | None = None
 
     def app(self) -> web.Application:
         """The routes: ``/health/live``, ``/health/ready``, ``/metrics``."""
@@ -92,6 +95,7 @@ class Health:
             "feeds": self.feeds.gauges(),
             "shares": self.sharing.gauges(),
             "erasures": self.erasures.gauges(),
+            "tls": {} if self.certificates is None else self.certificates.gauges(),
         }
         lines = [line for name, values in counters.items() for line in _lines(name, values)]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
@@ -101,6 +105,8 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     logs.configure(settings.log_level)
     refusals.check(settings)
+    secured = certificates.of(settings)
+    context = None if secured is None else secured.context()
     if settings.postgres is not None:
         keys.generate(settings, name=deploy.DEMO, tenant_id=deploy.DEMO_TENANT)
     ring = keys.load(settings)
@@ -134,7 +140,8 @@ def run(settings: Settings) -> int:
     try:
         keyring = Keyring(database, service, held_seconds=settings.held_seconds)
         reading = Reading(ring, readers, waiting, keyring, erasures, awaited)
-        asyncio.run(_serve(settings, database, feeds, reading, refused))
+        served = Served(settings, database, feeds, reading, refused, secured, context)
+        asyncio.run(_serve(served))
     finally:
         refused.stop()
         awaited.stop()
@@ -174,13 +181,27 @@ def mounted(health: Health, api: Api) -> web.Application:
     return app
 
 
-async def _serve(
-    settings: Settings, database: Database, feeds: LocalFeeds, reading: Reading, refused: Counting
-) -> None:
-    stop = asyncio.Event()
+@dataclass(frozen=True, slots=True)
+class Served:
+    """All that the process serves with; without certificates MLLP is plaintext."""
+
+    settings: Settings
+    database: Database
+    feeds: LocalFeeds
+    reading: Reading
+    refused: Counting
+    certificates: Certificates | None
+    context: ssl.SSLContext | None
+
+
+async def _serve(served: Served) -> None:
+    settings, feeds, reading = served.settings, served.feeds, served.reading
+    stop, again = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if served.certificates is not None:
+        loop.add_signal_handler(signal.SIGHUP, again.set)
     limits = Limits(
         frame_bytes=settings.mllp_frame_bytes,
         connections=settings.mllp_connections,
@@ -190,14 +211,19 @@ async def _serve(
     codec = Codec(access.schema_ids(settings))
     async with KafkaPublisher(access.bootstrap_servers(settings)) as publisher:
         server = Server(
-            feeds=feeds, publisher=publisher, codec=codec, limits=limits, refusals=refused,
+            feeds=feeds, publisher=publisher, codec=codec, limits=limits, refusals=served.refused,
             outcomes=LedgerOutcomes(reading.awaited),
         )  # fmt: skip
-        port = await server.listen(settings.mllp_host, settings.mllp_port)
-        sharing = Sharing.of(server.quotas, database, access.bootstrap_servers(settings))
+        if served.context is not None:
+            server.secure(served.context)
+        tls = served.context is not None
+        port = await server.listen(settings.mllp_host, settings.mllp_port, tls=tls)
+        sharing = Sharing.of(server.quotas, served.database, access.bootstrap_servers(settings))
         if settings.fair_shares:
             sharing.start()
-        health = Health(server, publisher, feeds, port, sharing, reading.erasures)
+        health = Health(
+            server, publisher, feeds, port, sharing, reading.erasures, served.certificates
+        )
         commands = Commands(
             publisher=publisher, codec=codec, keys=feeds.keys, results=reading.waiting
         )
@@ -206,11 +232,24 @@ async def _serve(
         await runner.setup()
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
         logger.info("serving: MLLP on port %d, HTTP on port %d", port, settings.http_port)
-        await stop.wait()
+        await _until(stop, served.certificates, server, again)
         await asyncio.to_thread(sharing.stop)
         await server.close(CLOSE_SECONDS)
         await runner.cleanup()
         commands.close()
+
+
+async def _until(
+    stop: asyncio.Event, certificates: Certificates | None, server: Server, again: asyncio.Event
+) -> None:
+    """Until a signal to stop; meanwhile certificates are looked at, at once on SIGHUP."""
+    if certificates is None:
+        await stop.wait()
+        return
+    following = asyncio.create_task(certificates.follow(server.secure, again))
+    await stop.wait()
+    following.cancel()
+    await asyncio.wait([following])
 
 
 def _lines(group: str, values: Mapping[str, int]) -> list[str]:

@@ -90,6 +90,9 @@ class Settings:
     mllp_frame_bytes: int = _number(4 * 1024 * 1024, 1_024, 7 * 1024 * 1024)
     mllp_idle_seconds: int = _number(300, 1, 86_400)
     mllp_read_seconds: int = _number(30, 1, 3_600)
+    mllp_tls_certificate: Path | None = None  # with its chain; without it MLLP is plaintext
+    mllp_tls_key: Path | None = None  # None: it stands in the certificate's file
+    mllp_tls_ca: Path | None = None  # with it clients must show a certificate of it
     fair_shares: int = _number(1, 0, 1)  # 0: tenants are slowed by quotas alone
     http_host: str = "127.0.0.1"
     http_port: int = _number(0, 0, 65_535)

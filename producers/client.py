@@ -6,6 +6,7 @@ is wanted on some outcomes only is waited for until a later message is answered,
 
 import asyncio
 import random
+import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -102,13 +103,14 @@ async def send(
     window: int = 16,
     patience: Patience | None = None,
     answered: Callable[[int, Result], None] | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> list[Result]:
     """Send all in order and wait for each answer; at most ``window`` are on their way.
 
     A broken connection is opened again and everything unanswered sent again, first things first,
     so a message may arrive twice. Returns a result for each message, in their order;
     ``answered`` hears of each as it comes. Without any answer for so long as ``patience`` says,
-    the rest ends with the cause that none came.
+    the rest ends with the cause that none came. With a ``context`` it speaks TLS.
     """
     if window < 1:
         raise ValueError(f"at least one message is on its way, not: {window}")
@@ -117,7 +119,12 @@ async def send(
     while run.fill():
         before = run.progress
         try:
-            await run.connection(host, port)
+            await run.connection(host, port, context)
+        except ssl.SSLCertVerificationError as error:  # it is another's the next time too
+            run.give_up(
+                f"{NO_ANSWER}, the server's certificate isn't trusted: {error.verify_message}"
+            )
+            break
         except (_Broken, OSError, TimeoutError) as error:
             cause = f"{NO_ANSWER}: {error or type(error).__name__}"
         else:
@@ -174,10 +181,10 @@ class _Run:
             sending = self._waiting.popleft()
             self._done(sending.index, Result(code=None, cause=cause, sends=sending.sends))
 
-    async def connection(self, host: str, port: int) -> None:
+    async def connection(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         """One connection's life; returns when all is answered."""
         async with asyncio.timeout(self.patience.connect):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=context)
         decoder = Decoder(ANSWER_BYTES_MAX)
         self._sent = 0
         try:

@@ -108,14 +108,17 @@ class Connection(asyncio.Protocol):
         self._take(self._decoder.feed(data))
 
     def eof_received(self) -> bool:
-        """The sender has said all: answer what is in flight, then close."""
+        """The sender has said all: answer what is in flight, then close.
+
+        With TLS the transport closes at once, and what is in flight then isn't answered.
+        """
         if not self._ending:
             self._take(self._decoder.settle())
         if not self._ending:
             for refusal in self._decoder.finish():
                 self._counters.refused[refusal.cause] += 1
             self.end()
-        return True
+        return self._transport.get_extra_info("ssl_object") is None
 
     def pause_writing(self) -> None:
         """The sender doesn't read its answers: read no more from it either."""

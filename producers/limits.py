@@ -16,6 +16,7 @@ class Limits:
     connections: int = 1024  # a large hospital has some dozens of senders
     idle_seconds: float = 300.0  # senders keep connections open between messages
     frame_seconds: float = 30.0  # 5 MiB at 1.4 Mbit/s
+    handshake_seconds: float = 10.0  # a few round trips; who needs more has gone
     write_seconds: float = 30.0  # who doesn't read answers for so long has gone
     settle_seconds: float = 1.0  # a CR after its FS comes with it or not at all
     connection_bytes: int = 8 * 1024 * 1024  # in flight; a frame of full size and the next

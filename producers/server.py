@@ -3,6 +3,9 @@
 import asyncio
 import itertools
 import secrets
+import socket
+import ssl
+from collections.abc import Callable
 
 from producers import answers
 from producers.connection import Connection
@@ -10,6 +13,7 @@ from producers.counters import Counters
 from producers.limits import Limits
 from producers.ports import Feeds, Outcomes, Publisher, Refusals
 from producers.quotas import Quotas
+from producers.tls import Listener
 from schemas.codec import Codec
 
 SWEEP_SECONDS = 0.25  # how late a time-out may be noticed
@@ -43,25 +47,43 @@ class Server:
         self.counters = Counters()
         self.connections: set[Connection] = set()
         self.accepting = True
+        self.secured: list[Listener] = []
+        self._context: ssl.SSLContext | None = None
         self._listeners: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(5)
 
-    async def listen(self, host: str, port: int) -> int:
-        """Listen there; 0 lets the system choose. Returns the port, which names the feed."""
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Use this context for TLS connections from now on; those that are open go on."""
+        self._context = context
+        for listener in self.secured:
+            listener.context = context
+
+    async def listen(self, host: str, port: int, *, tls: bool = False) -> int:
+        """Listen there; 0 lets the system choose. Returns the port, which names the feed.
+
+        With ``tls`` a handshake comes first, in the context of :meth:`secure`.
+        """
+        assert not tls or self._context is not None, "who listens with TLS has a certificate"
         loop = asyncio.get_running_loop()
         chosen = port
 
         def accept() -> Connection:
             return Connection(self, chosen)
 
-        listener = await loop.create_server(
-            accept, host, port, backlog=BACKLOG, start_serving=False
-        )
-        chosen = int(listener.sockets[0].getsockname()[1])
-        await listener.start_serving()
-        self._listeners.append(listener)
+        if tls:
+            (family, *_), *_ = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            chosen = int(sock.getsockname()[1])
+            self._secured(sock, accept)
+        else:
+            listener = await loop.create_server(
+                accept, host, port, backlog=BACKLOG, start_serving=False
+            )
+            chosen = int(listener.sockets[0].getsockname()[1])
+            await listener.start_serving()
+            self._listeners.append(listener)
         if self._sweeper is None:
             self._sweep()
         return chosen
@@ -71,6 +93,8 @@ class Server:
         self.accepting = False
         for listener in self._listeners:
             listener.close()
+        for secured in self.secured:
+            secured.close()
         for connection in tuple(self.connections):
             connection.end()
         deadline = asyncio.get_running_loop().time() + grace_seconds
@@ -80,6 +104,15 @@ class Server:
             connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
+
+    def _secured(self, sock: socket.socket, accept: Callable[[], Connection]) -> None:
+        assert self._context is not None, "who listens with TLS has a certificate"
+        listener = Listener(
+            sock, self._context, accept=accept, counters=self.counters,
+            room=lambda: self.limits.connections - len(self.connections),
+            handshake_seconds=self.limits.handshake_seconds,
+        )  # fmt: skip
+        self.secured.append(listener)
 
     def own_id(self) -> str:
         """A new MSH-10, unique over restarts, at most 20 characters (HL7 before 2.7)."""

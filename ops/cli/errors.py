@@ -19,6 +19,7 @@ from ops.stack.errors import StackFailed
 from ops.tenant_export import ExportThere
 from ops.tenant_fields import TenantUnfit
 from ops.vault import VaultInvalid
+from producers.tls import TlsInvalid
 from schemas.codec import IdsInvalid
 from schemas.failpoints import FailPointsInvalid
 from schemas.registry import CompatibilityWeak, RegistryAway, SchemaIncompatible, SchemaMissing
@@ -47,6 +48,7 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (NotConfigured, ""),  # its message says what to do
     (StackFailed, ""),
     (StartRefused, ""),
+    (TlsInvalid, "docs/operating.md says what each TLS file holds"),
     (DatabaseAway, "is it up? see: wardtrail status"),
     (LoginRefused, ""),
     (Refused, "the rows contradict what is there; nothing was changed"),

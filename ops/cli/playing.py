@@ -9,8 +9,9 @@ from uuid import UUID
 import click
 from rich.live import Live
 
-from ops import access, lanes
+from ops import access, certificates, lanes
 from ops.behind import Lag
+from ops.certificates import NOTHING_NAMED
 from ops.cli import shown, visits
 from ops.cli.errors import Failed
 from ops.cli.lagging import totals_table
@@ -63,6 +64,7 @@ def demo(patients: int, seed: int) -> None:
             [message.body for message in day.messages],
             window=WINDOW,
             said="over MLLP",
+            context=certificates.to_send(settings, NOTHING_NAMED, own=True),
         )
         answers = counted(results)
         if answers["none"]:

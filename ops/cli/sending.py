@@ -2,18 +2,20 @@
 
 import asyncio
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ops import certificates
 from ops.cli import shown
 from ops.cli.errors import Failed
 from ops.settings import Settings
@@ -28,6 +30,7 @@ FILE_BYTES_MAX = 1024 * 1024 * 1024  # a file is read whole
 CONNECT_SECONDS = 5.0
 LISTED_MAX = 50  # answers other than AA and CA that people get to see; --json has them all
 STDIN = "-"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,20 @@ class Sent:
     file: str
     index: int
     result: Result
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def secured(command: _Command) -> _Command:
+    """The options by which it is sent over TLS."""
+    for decorate in (
+        click.option("--tls-key", "key", type=_FILE, help="Its key, if in another file."),
+        click.option("--tls-certificate", "certificate", type=_FILE, help="To show the server."),
+        click.option("--tls-ca", "ca", type=_FILE, help="Speak TLS to a server of this CA."),
+    ):
+        command = decorate(command)
+    return command
 
 
 @click.command()
@@ -51,8 +68,14 @@ class Sent:
     help="How many messages may wait for their answer.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Data for programs.")
+@secured
 def send(
-    files: tuple[str, ...], host: str | None, port: int | None, window: int, as_json: bool
+    files: tuple[str, ...],
+    host: str | None,
+    port: int | None,
+    window: int,
+    as_json: bool,
+    **named: Path | None,
 ) -> None:
     """Send the HL7 v2 messages of files over MLLP; - is standard input.
 
@@ -64,6 +87,7 @@ def send(
     if port is None and not settings.mllp_port:
         raise Failed("no intake is up or named", "wardtrail up, or --host and --port")
     where = (host or settings.mllp_host, port or settings.mllp_port)
+    context = certificates.to_send(settings, named, own=host is None and port is None)
     found = {file: _split(file) for file in dict.fromkeys(files)}
     places = [
         (file, number)
@@ -76,7 +100,7 @@ def send(
         raise Failed(f"no HL7 message in: {', '.join(found)}", *causes)
     bodies = [piece.body for inside in found.values() for piece in inside.messages]
     began = time.monotonic()
-    results = deliver(where, bodies, window=window, said="sending")
+    results = deliver(where, bodies, window=window, said="sending", context=context)
     sent = [
         Sent(file=file, index=index, result=result)
         for (file, index), result in zip(places, results, strict=True)
@@ -97,7 +121,12 @@ def send(
 
 
 def deliver(
-    where: tuple[str, int], bodies: Sequence[bytes], *, window: int, said: str
+    where: tuple[str, int],
+    bodies: Sequence[bytes],
+    *,
+    window: int,
+    said: str,
+    context: ssl.SSLContext | None = None,
 ) -> list[Result]:
     """Send messages with a progress bar; a result for each, in their order.
 
@@ -121,7 +150,9 @@ def deliver(
         def answered(_index: int, _result: Result) -> None:
             progress.advance(task)
 
-        return asyncio.run(client.send(host, port, bodies, window=window, answered=answered))
+        return asyncio.run(
+            client.send(host, port, bodies, window=window, answered=answered, context=context)
+        )
 
 
 def counted(results: Sequence[Result]) -> dict[str, int]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
+from ops import certificates
 from ops.cli.errors import Failed
-from ops.cli.sending import WINDOW
+from ops.cli.sending import WINDOW, secured
 from ops.settings import Settings
 from ops.watching import DONE, FAILED, Folder, FolderTaken, Send, Told, watched
 from producers import client
@@ -36,8 +37,14 @@ PATIENCE = Patience(without_progress=30.0)
     help="A file unchanged for so long is whole.",
 )
 @click.option("--once", is_flag=True, help="End when no file is left to take.")
+@secured
 def watch(
-    folder: Path, host: str | None, port: int | None, quiet_seconds: float, once: bool
+    folder: Path,
+    host: str | None,
+    port: int | None,
+    quiet_seconds: float,
+    once: bool,
+    **named: Path | None,
 ) -> None:
     """Send the HL7 v2 files that come into a folder, as `send` does.
 
@@ -50,10 +57,12 @@ def watch(
         raise Failed("no intake is up or named", "wardtrail up, or --host and --port")
     if not folder.is_dir():
         raise click.BadParameter(f"no such folder: {folder}", param_hint="DIR")
+    context = certificates.to_send(settings, named, own=host is None and port is None)
     where = (host or settings.mllp_host, port or settings.mllp_port)
 
     def send(bodies: Sequence[bytes]) -> list[Result]:
-        return asyncio.run(client.send(*where, bodies, window=WINDOW, patience=PATIENCE))
+        sent = client.send(*where, bodies, window=WINDOW, patience=PATIENCE, context=context)
+        return asyncio.run(sent)
 
     files = Folder(path=folder, quiet_seconds=quiet_seconds)
     told: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -62,6 +63,13 @@ def test_a_clock_at_the_bound_is_taken():
 def test_a_plaintext_listener_off_loopback_is_refused(host):
     found = list(refusals.of_listeners(Settings(mllp_host=host)))
     assert [each.name for each in found] == ["plaintext"]
+
+
+def test_mllp_with_tls_may_listen_anywhere_and_http_may_not(tmp_path):
+    settings = Settings(mllp_host="0.0.0.0", mllp_tls_certificate=tmp_path / "certificate.pem")
+    assert list(refusals.of_listeners(settings)) == []
+    both = replace(settings, http_host="0.0.0.0")
+    assert ["HTTP" in each.reason for each in refusals.of_listeners(both)] == [True]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from ops.stack import ports
 from schemas.sealing import EnvelopeInvalid, Root
 from tests import canaries
 from tests.ops.vault.test_vault import TOKEN, serving
+from tests.producers.certified import Authority
 
 pytestmark = pytest.mark.stack
 SECONDS = 60.0  # at most, for what happens within two
@@ -133,3 +135,58 @@ def test_the_intake_starts_without_vault_says_so_and_takes_when_it_answers(desk,
         assert status(desk, "/health/ready") == 200, "with the keys that are open"
     assert child.returncode == 0
     assert TOKEN not in log.read_text()
+
+
+def test_mllp_is_served_over_tls_and_a_new_certificate_without_a_restart(desk, stack, tmp_path):
+    authority = Authority(tmp_path)
+    served = authority.issue("served")
+    desk.environ.update(
+        {
+            "WARDTRAIL_ALLOW": "topics", "WARDTRAIL_MLLP_PORT": str(ports.choose([])),
+            "WARDTRAIL_HTTP_PORT": str(ports.choose([])),
+            "WARDTRAIL_MLLP_TLS_CERTIFICATE": str(served.certificate),
+            "WARDTRAIL_MLLP_TLS_KEY": str(served.key),
+        }
+    )  # fmt: skip
+    message = "MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|T|2.5\rPID|1||7^^^X^MR\r"
+    log = tmp_path / "serve.log"
+    where = ("--host", "127.0.0.1", "--port", desk.environ["WARDTRAIL_MLLP_PORT"])
+    trusted = (*where, "--tls-ca", str(authority.certificate))
+
+    def answers(*options):
+        done = desk.run("send", "-", "--json", *options, stdin=message)
+        return json.loads(done.stdout)["not_accepted"][0]["error"] if not done.exit_code else None
+
+    with started(desk, log) as child:
+        until(child, lambda: status(desk, "/health/ready") == 200, log)
+        assert answers() == 202, "its own intake is trusted by its very certificate"
+        assert answers(*trusted) == 202
+        newer = authority.issue("newer")
+        newer.key.replace(served.key)
+        newer.certificate.replace(served.certificate)
+        child.send_signal(signal.SIGHUP)
+        until(child, lambda: "tls_renewed 1" in answered(desk, "/metrics")[1], log)
+        assert answers(*trusted) == 202
+        served.key.write_text("no key")
+        until(child, lambda: "tls_renewals_refused 1" in answered(desk, "/metrics")[1], log)
+        assert "the certificate that was read before serves on" in log.read_text()
+        assert answers(*trusted) == 202
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"KEY": "key"}, "WARDTRAIL_MLLP_TLS_KEY is set without WARDTRAIL_MLLP_TLS_CERTIFICATE"),
+        ({"CA": "ca"}, "WARDTRAIL_MLLP_TLS_CA is set without WARDTRAIL_MLLP_TLS_CERTIFICATE"),
+        ({"CERTIFICATE": "none.pem"}, "a TLS file can't be read, no such file or directory"),
+    ],
+)
+def test_tls_that_can_not_be_served_is_refused_at_start(desk, stack, tmp_path, environ, said):
+    desk.environ.update({"WARDTRAIL_ALLOW": "topics"})
+    desk.environ.update({f"WARDTRAIL_MLLP_TLS_{name}": value for name, value in environ.items()})
+    log = tmp_path / "serve.log"
+    with started(desk, log) as child:
+        assert child.wait(SECONDS) in (1, 2)
+    assert said in log.read_text()
+    assert "Traceback" not in log.read_text()
