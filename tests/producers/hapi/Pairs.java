@@ -14,7 +14,7 @@ import java.net.Socket;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Sends a message for each line "ACCEPT APPLICATION PROCESSING-ID" (- is blank); prints what came back. */
+/** Sends a message for each line "ACCEPT APPLICATION PROCESSING-ID", - for blank; prints answers. */
 public class Pairs {
     private static final String LAST = "last";
 
@@ -36,11 +36,13 @@ public class Pairs {
                 writer.writeMessage(parser.encode(message));
                 writer.writeMessage(parser.encode(adt("", "", "P", LAST)));
                 List<String> codes = new ArrayList<>();
-                for (Terser said; !(said = new Terser(parser.parse(reader.getMessage()))).get("/MSA-2").equals(LAST);) {
+                Terser said = new Terser(parser.parse(reader.getMessage()));
+                while (!said.get("/MSA-2").equals(LAST)) {
                     if (!said.get("/MSA-2").equals(id)) {
                         throw new IllegalStateException("an answer to another message");
                     }
                     codes.add(said.get("/MSA-1"));
+                    said = new Terser(parser.parse(reader.getMessage()));
                 }
                 System.out.println(line + " " + String.join(",", codes));
                 if (codes.size() == 1) {
@@ -51,7 +53,8 @@ public class Pairs {
     }
 
     /** HAPI's own initiator, which matches one answer to one message. */
-    private static void initiate(HapiContext context, String host, int port, Message message, String code)
+    private static void initiate(
+            HapiContext context, String host, int port, Message message, String code)
             throws Exception {
         Connection connection = context.newClient(host, port, false);
         try {
