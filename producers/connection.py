@@ -179,7 +179,8 @@ class Connection(asyncio.Protocol):
             try:
                 self._handle(item)
             except (KeysAway, KeyMissing):
-                self._fail(item, "keys away", self._feed_of(item))
+                header = peek(item.payload if isinstance(item, Frame) else item.head)
+                self._fail(item, "keys away", self._feed_of(header))
             except FeedUnread:
                 self._fail(item, "feed unread")
             except Exception as error:  # a text of it may hold the message: its name must do
@@ -203,9 +204,8 @@ class Connection(asyncio.Protocol):
             self._counters.refused[item.cause] += 1
             head = peek(item.head)
             if item.answerable and not _acknowledges(head):
-                refused = intake.refuse(item, self._limits.frame_bytes)
-                asked = acks.asked(head)
-                self._replies.add(Entry([Part(header=head, asked=asked, rejection=refused)]))
+                refused = intake.refuse(item, self._limits.frame_bytes, self._feed_of(head))
+                self._replies.add(Entry([_refused(head, refused)]))
             return
         hit("intake: frame read")
         self._counters.frames += 1
@@ -215,8 +215,9 @@ class Connection(asyncio.Protocol):
             if part is not None:
                 self._replies.add(Entry([part]))
         elif isinstance(found, TooMuch):
-            refused = intake.too_much(found)
-            self._replies.add(Entry([self._refuse(peek(item.payload), refused)]))
+            header = peek(item.payload)
+            refused = intake.too_much(found, self._feed_of(header))
+            self._replies.add(Entry([self._refuse(header, refused)]))
         else:
             self._batch(found)
 
@@ -270,8 +271,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> Part:
         self._counters.refused[rejection.cause] += 1
         self._note(header, rejection)
-        said = rejection.feed.acknowledgement if rejection.feed else AUTO
-        return Part(header=header, asked=acks.asked(header, said), rejection=rejection)
+        return _refused(header, rejection)
 
     def _note(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
         refusals = self._server.refusals
@@ -291,12 +291,10 @@ class Connection(asyncio.Protocol):
         self._feeds[feed.feed_id] = feed
         return True
 
-    def _feed_of(self, item: Frame | Refusal) -> Feed | None:
-        """The feed that would take a frame, or the first message of one."""
-        assert isinstance(item, Frame), "what was refused needs no keys"
-        feeds = self._server.feeds.by_port(self._port)
-        feed = intake.admit(peek(item.payload), feeds, self._certificate)
-        return None if isinstance(feed, intake.Rejection) else feed
+    def _feed_of(self, header: Header | NoHeader) -> Feed | None:
+        """The feed whose codes what isn't taken is answered with, where it fits one."""
+        feed = intake.admit(header, self._server.feeds.by_port(self._port), self._certificate)
+        return feed.feed if isinstance(feed, intake.Rejection) else feed
 
     def _fail(self, item: Frame | Refusal, reason: str, feed: Feed | None = None) -> None:
         """A message that can't be taken now stands in the queue as one that isn't durable."""
@@ -396,3 +394,8 @@ def keep_alive(sock: socket.socket) -> None:
 
 def _acknowledges(header: Header | NoHeader) -> bool:
     return isinstance(header, Header) and header.acknowledges
+
+
+def _refused(header: Header | NoHeader, rejection: intake.Rejection) -> Part:
+    said = rejection.feed.acknowledgement if rejection.feed else AUTO
+    return Part(header=header, asked=acks.asked(header, said), rejection=rejection)

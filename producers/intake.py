@@ -133,19 +133,18 @@ def sender_hmac(identity_key: bytes, application: str, facility: str) -> UUID:
     return identity.keyed(identity_key, "sender", application[:_NAME_MAX], facility[:_NAME_MAX])
 
 
-def refuse(refusal: Refusal, limit: int) -> Rejection:
+def refuse(refusal: Refusal, limit: int, feed: Feed | None) -> Rejection:
     """What the sender of a frame that was refused whole is told."""
     assert refusal.answerable, "who waits for no answer gets none"
     if refusal.cause is Cause.MARKUP:
-        return _rejection(refusal.cause, 100, "a message begins with MSH and is no XML")
-    return _rejection(
-        refusal.cause, 102, f"message of {refusal.size} bytes is over the limit: {limit}"
-    )
+        return _rejection(refusal.cause, 100, "a message begins with MSH and is no XML", feed)
+    said = f"message of {refusal.size} bytes is over the limit: {limit}"
+    return _rejection(refusal.cause, 102, said, feed)
 
 
-def too_much(batch: TooMuch) -> Rejection:
+def too_much(batch: TooMuch, feed: Feed | None) -> Rejection:
     """What the sender of a batch of too many messages or lines is told: nothing of it is taken."""
-    return _rejection(BATCH, 102, f"{batch.counted} is over the limit: {batch.limit}")
+    return _rejection(BATCH, 102, f"{batch.counted} is over the limit: {batch.limit}", feed)
 
 
 def record(

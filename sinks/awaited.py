@@ -40,11 +40,13 @@ class Awaited:
 
     One query asks for all of them, at every notice and every ``POLL_SECONDS``; it sees the
     tenants that are waited for and no other. A message that was known before is told at once.
+    While nobody waits, nothing is asked and no connection held.
     """
 
     database: Database
     _asked: dict[Key, list["Future[Became]"]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _woken: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -56,6 +58,7 @@ class Awaited:
     def stop(self) -> None:
         """End the thread; who still waits is told nothing any more."""
         self._stop.set()
+        self._woken.set()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
 
@@ -69,6 +72,7 @@ class Awaited:
             if len(self._asked) >= WAITING_MAX:
                 raise WaitingFull(f"as many wait for outcomes as may: {WAITING_MAX}")
             self._asked.setdefault(key, []).append(told)
+        self._woken.set()
         return told
 
     def leave(self, key: Key, told: "Future[Became]") -> None:
@@ -82,21 +86,22 @@ class Awaited:
 
     def _follow(self) -> None:
         while not self._stop.is_set():
+            self._woken.wait()
+            self._woken.clear()
             try:
                 with relay.listening(self.database, CHANNEL) as pause:
-                    while not self._stop.is_set():
+                    while self._asked and not self._stop.is_set():
                         self._look()
-                        pause(POLL_SECONDS)
+                        pause(POLL_SECONDS if self._asked else 0.0)
             except Exception as trouble:  # were the thread to end, nobody would be told any more
                 logger.warning("outcomes can't be read now: %s", type(trouble).__name__)
                 self._stop.wait(AWAY_SECONDS)
+                self._woken.set()
 
     def _look(self) -> None:
         """Tell what has come by now."""
         with self._lock:
             asked = list(self._asked)
-        if not asked:
-            return
         for key, became in _found(self.database, asked).items():
             with self._lock:
                 waiting = self._asked.pop(key, [])
@@ -106,6 +111,8 @@ class Awaited:
 
 
 def _found(database: Database, asked: list[Key]) -> dict[Key, Became]:
+    if not asked:
+        return {}
     tenants, feeds, ids = (list(each) for each in zip(*asked, strict=True))
     with database.connection() as connection, connection.transaction():
         for_tenants(connection, tenants)

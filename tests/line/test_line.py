@@ -224,6 +224,26 @@ def test_bytes_that_are_no_message_get_a_clear_answer_and_the_line_goes_on(line:
     assert counts(line.settle()) - before == {"ignored": 1}
 
 
+def test_a_batch_over_mllp_is_its_messages_and_a_bad_one_dies_alone(line: Line):
+    head = b"MSH|^~\\&|X|Y|||20260701120000||"
+    good = [
+        head + b"ADT^A01|batch-%d|P|2.5\rEVN|A01|20260701120000\rPID|1||BATCH%d^^^ZONE^MR\r"
+        b"PV1|1|I|W^1^%d||||||||||||||||BV%d^^^ZONE\r" % (n, n, n, n)
+        for n in (1, 2)
+    ]
+    bad = head + b"|batch-3|P|2.5\rPID|1||BATCH3^^^ZONE^MR\r"
+    batch = b"BHS|^~\\&\r" + good[0] + bad + good[1] + b"BTS|3\r"
+    before = counts(line.settle())
+    answer = speak(line, b"\x0b" + batch + b"\x1c\r")
+    assert answer.startswith(b"\x0bBHS|^~\\&|")
+    assert [answer.count(b"MSA|AA|batch-%d\r" % n) for n in (1, 2, 3)] == [1, 1, 1]
+    assert b"\rBTS|3\r" in answer
+    assert counts(line.settle()) - before == {"applied": 2, "dead": 1}
+    speak(line, b"\x0b" + batch + b"\x1c\r")
+    assert counts(line.settle()) - before == {"applied": 2, "dead": 1, "duplicate": 3}
+    assert {"BV1", "BV2"} <= {row["visit_number"] for row in line.export()}
+
+
 def test_a_feed_that_asks_for_it_is_answered_by_what_the_ledger_made_of_it(line: Line):
     asked = ("--answer-when", "outcome", "--ignored-answer", "AE")
     line.run("feeds", "set", "demo", *asked)

@@ -147,6 +147,21 @@ def test_i3_what_may_be_taken_later_has_the_feeds_own_code_at_both_stages(servin
     run(test)
 
 
+def test_i3_what_is_refused_whole_has_its_feeds_code_too(serving):
+    async def test():
+        async with serving(frame_bytes=400, batch_messages=1) as intake:
+            intake.feeds.feed = replace(intake.feeds.feed, refusal_answer="AE")
+            sender = await intake.connect()
+            await sender.say(encode(asking("", "", "1") + b"N" * 400))
+            await sender.say(encode(asking("AL", "", "2") * 2))
+            await sender.say(encode(b"<ADT/>") + encode(b"no header"))
+            assert [await sender.hear() for _ in range(4)] == [
+                ("AE", "1", 102), ("CE", "2", 102), ("AE", "", 100), ("AE", "", 100),
+            ]  # fmt: skip
+
+    run(test)
+
+
 def test_i3_without_a_code_for_it_there_is_no_answer_and_the_connection_closes(serving):
     async def test():
         async with serving(holding=True) as intake:
