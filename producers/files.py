@@ -28,6 +28,7 @@ _BREAK = re.compile(rb"\r\n|\r|\n|\x1c|\x0b(?=MSH)|(?<=[^\x0b\r\n\x1c])(?=MSH\|\
 _MARGIN = b" \t\x00\x0b" + codecs.BOM_UTF8
 _HEADER = re.compile(rb"(?i:MSH)([!-/:-@\[-`{-~])")
 _ENVELOPE = re.compile(rb"(?i:FHS|BHS|BTS|FTS)(?:[!-/:-@\[-`{-~]|\s*$)")
+_FIRST = frozenset(b"%c" % char for char in b"MmFfBb")  # letters of headers and envelopes
 _TRAILER = re.compile(rb"(?i:BTS|FTS)([!-/:-@\[-`{-~])\s*([0-9]{1,9})\s*(?:\1|$)")
 _SEGMENT = re.compile(rb"[A-Za-z][A-Za-z0-9]{2}(?=(.)|\s*$)", re.DOTALL)
 _COMMENT = (b"#", b"//", b"<!--", b"--")
@@ -100,14 +101,20 @@ class _State:
         self._begun = False  # whether a batch has begun and not ended
 
     def add(self, line: _Line) -> None:
-        if _HEADER.match(line.text):
+        if line.text[:1] not in _FIRST:  # nearly every line, told without a look
+            self._go_on(line)
+        elif _HEADER.match(line.text):
             self.close()
             self._open = [line]
             self._count()
         elif _ENVELOPE.match(line.text):
             self.close()
             self._envelope(line)
-        elif self._open:
+        else:
+            self._go_on(line)
+
+    def _go_on(self, line: _Line) -> None:
+        if self._open:
             self._open.append(line)
         elif line.text:
             self.strays.append(Stray(cause=NO_HEADER, start=line.start, end=line.end))
@@ -169,19 +176,21 @@ def _lines(data: bytes) -> Iterator[_Line]:
 def _message(lines: list[_Line]) -> tuple[Piece, list[Stray]]:
     """One message out of its lines: the first is MSH, the rest runs up to the next message."""
     separator = lines[0].text[3:4]
-    last = max(n for n, line in enumerate(lines) if n == 0 or _begins(line.text, separator))
+    begins = [n == 0 or _begins(line.text, separator) for n, line in enumerate(lines)]
+    last = len(lines) - 1 - begins[::-1].index(True)
     end = last + 1
     while end < len(lines) and lines[end].text and not lines[end].text.startswith(_COMMENT):
         end += 1  # the last segment goes on
     body = bytearray(lines[0].text)
-    kept = [line for line in lines[1:end] if line.text]
-    for line in kept:
-        body += (b"\r" if _begins(line.text, separator) else b"\n") + line.text
+    following = zip(lines[1:end], begins[1:end], strict=True)
+    kept = [(line, begun) for line, begun in following if line.text]
+    for line, begun in kept:
+        body += (b"\r" if begun else b"\n") + line.text
     body += b"\r"
     strays = [
         Stray(cause=BETWEEN, start=line.start, end=line.end) for line in lines[end:] if line.text
     ]
-    final = kept[-1] if kept else lines[0]
+    final = kept[-1][0] if kept else lines[0]
     return Piece(body=bytes(body), start=lines[0].start, end=final.end), strays
 
 
