@@ -7,7 +7,6 @@ sender sends the rest again (invariant 1).
 
 import asyncio
 import logging
-import socket
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, cast
@@ -16,6 +15,7 @@ from uuid import UUID
 from producers import acks, batches, binding, intake
 from producers.batches import Batch, TooMuch
 from producers.files import Piece
+from producers.keepalive import keep_alive
 from producers.limits import Limits
 from producers.mllp import Decoder, Frame, Refusal
 from producers.peek import Header, NoHeader, peek
@@ -28,9 +28,6 @@ from schemas.sealing import KeyMissing
 from schemas.topics import HL7V2
 
 _LOG = logging.getLogger("wardtrail.mllp")
-# A peer that vanished without a word is found after a minute and four probes.
-_KEEPALIVE = ((socket.SO_KEEPALIVE, 1),)
-_KEEPALIVE_TCP = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
 class Shared(Answering, Protocol):
@@ -381,15 +378,6 @@ class Connection(asyncio.Protocol):
         held = self._replies.in_flight + self._decoder.held
         self._counters.held_bytes += held - self._held
         self._held = held
-
-
-def keep_alive(sock: socket.socket) -> None:
-    """Let the system find a peer that vanished."""
-    for option, value in _KEEPALIVE:
-        sock.setsockopt(socket.SOL_SOCKET, option, value)
-    for name, value in _KEEPALIVE_TCP:
-        if hasattr(socket, name):  # not on every system
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _acknowledges(header: Header | NoHeader) -> bool:
