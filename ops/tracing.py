@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from producers import answers
-from producers.peek import Header, peek, text
+from producers import acks, answers
+from producers.acks import Stage
+from producers.peek import Header, NoHeader, peek, text
+from schemas.feeds import AUTO, OUTCOME, Feed
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys
 from schemas.topics import COMMAND_RESULTS, EVENTS, HL7V2, POINTS, VERIFICATIONS
 from sinks.projection import Projection
@@ -52,7 +54,7 @@ class Body:
     masked: bool = True
     lines: tuple[str, ...] = field(default=(), repr=False)
     cut: bool = False
-    answer: str | None = None
+    answers: tuple[str, ...] = ()
     closed: str | None = None
 
 
@@ -139,8 +141,8 @@ def composed(
     )  # fmt: skip
 
 
-def body(message: Message, keys: Keys | None, *, clear: bool, charset: str | None) -> Body:
-    """A message's bytes as they may be shown; ``charset`` is the feed's own."""
+def body(message: Message, keys: Keys | None, *, clear: bool, feed: Feed | None) -> Body:
+    """A message's bytes as they may be shown; its feed has a charset of its own, perhaps."""
     if not message.body_sealed:
         return Body(closed=NOT_KEPT)
     if message.topic != HL7V2.name:
@@ -154,22 +156,38 @@ def body(message: Message, keys: Keys | None, *, clear: bool, charset: str | Non
     except (EnvelopeInvalid, KeyMissing) as trouble:
         return Body(closed=str(trouble))
     header = peek(raw)
+    charset = None if feed is None else feed.charset
     lines = tuple(_clear(raw, charset) if clear else _masked(raw, header))
     kept = lines if clear else tuple(line[:LINE_MAX] for line in lines[:LINES_MAX])
     return Body(
         size=len(raw), charset=_told(header), masked=not clear, lines=kept, cut=kept != lines,
-        answer=answer(header),
+        answers=answered(header, feed, message.outcome),
     )  # fmt: skip
 
 
-def answer(header: object) -> str | None:
-    """What the intake answers to a message that the brokers hold; None: it answers none.
+def answered(header: Header | NoHeader, feed: Feed | None, outcome: str) -> tuple[str, ...]:
+    """The codes by which the intake acknowledges a message that the brokers hold, in order.
 
-    An acknowledgement is never acknowledged (rule I5).
+    By what it asks for (rule I1) and by its feed as it is set now. An acknowledgement is never
+    acknowledged (rule I5).
     """
     if isinstance(header, Header) and header.acknowledges:
-        return None
-    return answers.ACCEPTED
+        return ()
+    asked = acks.asked(header, AUTO if feed is None else feed.acknowledgement)
+    code = _by_outcome(feed, outcome)
+    said = {
+        Stage.ACCEPT: acks.wanted(asked, Stage.ACCEPT, success=True),
+        Stage.APPLICATION: acks.wanted(asked, Stage.APPLICATION, success=code == answers.ACCEPTED),
+    }
+    codes = {Stage.ACCEPT: acks.staged(answers.ACCEPTED, Stage.ACCEPT), Stage.APPLICATION: code}
+    return tuple(codes[stage] for stage, wanted in said.items() if wanted)
+
+
+def _by_outcome(feed: Feed | None, outcome: str) -> str:
+    """The application's code: of custody, or by what became of it where its feed asks for that."""
+    if feed is None or feed.answer_when != OUTCOME or outcome == "applied":
+        return answers.ACCEPTED
+    return feed.refusal_answer if outcome == "dead" else feed.ignored_answer
 
 
 def _readers(

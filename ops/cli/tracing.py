@@ -45,11 +45,8 @@ _ELSEWHERE = (
     "one that it hasn't read yet: wardtrail lag; one whose MSH-10 couldn't be read has its id in"
     " wardtrail dead-letters show"
 )
-# By whether there is one. It is said as what it is: a rule's word, and not a record's.
-_ANSWERS = {
-    True: "{} (it follows from the message: the brokers hold it)",
-    False: "none (an acknowledgement is answered by none)",
-}
+# It is said as what it is: a rule's word, and not a record's.
+_FOLLOWS = "not stored: it follows from the message and its feed's settings"
 _BOUNDS = {"events": EVENTS_MAX, "points": ROWS_MAX, "evidence": ROWS_MAX, "verdicts": ROWS_MAX}
 _MORE = "wardtrail: there are more {} than are shown: {}"
 
@@ -114,8 +111,7 @@ class Opens:
         held = visits.with_people(self.ring, self.keys, people)
         if any(each.destroyed or each.erased for each in held.subjects.values()):
             return Body(closed=tracing.ERASED)
-        charset = None if feed is None else feed.charset
-        return tracing.body(message, held, clear=self.why is not None, charset=charset)
+        return tracing.body(message, held, clear=self.why is not None, feed=feed)
 
 
 def _way(snapshot: Snapshot, message: Message, feeds: Mapping[UUID, Feed], opens: Opens) -> Trace:
@@ -224,7 +220,7 @@ def _lines(way: Trace) -> Iterator[tuple[str, str]]:
         charset = "no charset named" if body.charset is None else f"charset {body.charset}"
         opened = "masked (hint: --reason)" if body.masked else "in clear, below"
         yield "content", f"{body.size} bytes, {charset}; {opened}"
-        yield "answer", _ANSWERS[body.answer is not None].format(body.answer)
+        yield "answer", f"{', '.join(body.answers) or 'none'} ({_FOLLOWS})"
     yield "record", f"{message.topic}/{message.partition}@{message.offset}"
     yield (
         "ledger",

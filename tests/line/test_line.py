@@ -190,7 +190,7 @@ def test_a_message_is_traced_from_its_bytes_to_its_published_stays(line: Line, d
     assert isinstance(header, peek.Header)
     control = header.control_id.decode()
     [way] = line.json("trace", "-", stdin=control)["messages"]
-    assert (way["body"]["size"], way["body"]["answer"]) == (len(sent), "AA")
+    assert (way["body"]["size"], way["body"]["answers"]) == (len(sent), ["AA"])
     assert way["message"]["outcome"] == "applied"
     assert len(way["events"]) == way["message"]["events"] > 0
     for followed in (*way["events"], *way["points"]):

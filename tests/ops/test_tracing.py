@@ -10,6 +10,7 @@ from ops import lag, tracing
 from ops.tracing import READERS, SEGMENTS, Positions
 from producers.peek import peek
 from schemas import sealing
+from schemas.feeds import Feed
 from schemas.topics import COMMANDS, EVENTS, HL7V2, POINTS
 from sinks.queries import Standing
 from sinks.tracing import Became, Message, Point, Stuck
@@ -20,6 +21,7 @@ KEYS = sealing.Keys(
     tenant_id=TENANT, data={1: sealing.Key.of(b"d" * 32, version=1, scope=sealing.Scope.TENANT)},
     identity=b"i" * 32,
 )  # fmt: skip
+FEED = Feed(feed_id=UUID(int=3), tenant_id=TENANT, name="city")
 NAME = "Rookcanary"
 HEAD = b"MSH|^~\\&|APP|FAC|||20260302||ADT^A01|id-1|P|2.5"
 BODY = HEAD + b"||||||8859/1\rPID|1||7^^^A^MR||" + NAME.encode() + b"^Ann~Other\rZNO|free\r"
@@ -37,7 +39,7 @@ def message(raw: bytes = BODY, topic: str = HL7V2.name) -> Message:
 
 
 def shown(raw: bytes = BODY, *, clear: bool = False, charset: str | None = None) -> tracing.Body:
-    return tracing.body(message(raw), KEYS, clear=clear, charset=charset)
+    return tracing.body(message(raw), KEYS, clear=clear, feed=replace(FEED, charset=charset))
 
 
 def event(kind: str = "admission.created", seq: int = 10) -> Became:
@@ -108,9 +110,30 @@ def test_a_masked_line_is_bounded_in_length():
     assert (len(body.lines[1]), body.cut) == (tracing.LINE_MAX, True)
 
 
-def test_the_answer_follows_from_the_message_and_an_acknowledgement_gets_none():
-    assert shown().answer == "AA"
-    assert tracing.answer(peek(HEAD.replace(b"ADT^A01", b"ACK^A01"))) is None
+@pytest.mark.parametrize(
+    ("wants", "settings", "outcome", "codes"),
+    [
+        (b"||||", {}, "dead", ("AA",)),
+        (b"|||AL|NE", {}, "applied", ("CA",)),
+        (b"|||AL|AL", {}, "applied", ("CA", "AA")),
+        (b"|||NE|NE", {}, "applied", ()),
+        (b"|||ER|ER", {}, "applied", ()),
+        (b"|||AL|NE", {"acknowledgement": "original"}, "applied", ("AA",)),
+        (b"||||", {"answer_when": "outcome"}, "applied", ("AA",)),
+        (b"||||", {"answer_when": "outcome", "refusal_answer": "AE"}, "dead", ("AE",)),
+        (b"||||", {"answer_when": "outcome", "ignored_answer": "AR"}, "ignored", ("AR",)),
+        (b"|||AL|ER", {"answer_when": "outcome"}, "dead", ("CA", "AR")),
+    ],
+)
+def test_the_answers_follow_from_the_message_and_its_feed(wants, settings, outcome, codes):
+    header = peek(HEAD + wants + b"\r")
+    assert tracing.answered(header, replace(FEED, **settings), outcome) == codes
+
+
+def test_an_acknowledgement_is_answered_by_none():
+    assert shown().answers == ("AA",)
+    header = peek(HEAD.replace(b"ADT^A01", b"ACK^A01"))
+    assert tracing.answered(header, None, "applied") == ()
 
 
 def test_what_is_not_kept_not_of_hl7_or_not_ours_to_open_says_why_it_is_closed():
@@ -123,7 +146,7 @@ def test_what_is_not_kept_not_of_hl7_or_not_ours_to_open_says_why_it_is_closed()
         (message(), None, "no key is at hand"),
         (message(), other, "envelope was sealed under another key: body"),
     ):
-        body = tracing.body(kept, keys, clear=True, charset=None)
+        body = tracing.body(kept, keys, clear=True, feed=None)
         assert (body.closed, body.lines, body.size) == (why, (), None)
 
 

@@ -79,7 +79,7 @@ def test_a_message_is_traced_by_its_msh_10_its_id_and_its_events(told, loaded):
     assert (way["feed"], way["message"]["message_id"]) == ("demo", message)
     assert (way["message"]["topic"], way["message"]["offset"]) == ("emr.hl7v2.v1", 17)
     assert (way["message"]["mapper_version"], way["message"]["duplicates"]) == (5, 2)
-    assert (way["body"]["size"], way["body"]["answer"]) == (len(BODY), "AA")
+    assert (way["body"]["size"], way["body"]["answers"]) == (len(BODY), ["AA"])
     [followed] = way["events"]
     assert followed["what"]["event_id"] == event
     stands = {each["reader"]: each["state"] for each in followed["readers"]}
@@ -100,7 +100,7 @@ def test_what_a_terminal_shows_is_the_whole_way(told):
         f"message:      {message}",
         "received:     2026-03-02 08:00:00 UTC, and came again: 2",
         f"content:      {len(BODY)} bytes, charset UNICODE UTF-8; masked (hint: --reason)",
-        "answer:       AA (it follows from the message: the brokers hold it)",
+        "answer:       AA (not stored: it follows from the message and its feed's settings)",
         "record:       emr.hl7v2.v1/2@17",
         "ledger:       2026-03-02 08:00:00 UTC, applied, mapper 5, events: 1",
         "because:      no visit number",
