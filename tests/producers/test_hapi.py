@@ -61,7 +61,7 @@ def hapi():
     return [str(runs), "-cp", f"{jars}/*", str(PROGRAM)]
 
 
-def test_i1_hapi_hears_what_every_pair_asks_for(serving, hapi):
+def test_i1_hapi_hears_what_every_pair_asks_for(serving, hapi, tmp_path):
     asked = [(*pair, success) for success in (True, False) for pair in PAIRS]
     lines = [
         f"{accept or '-'} {application or '-'} {'P' if success else 'T'}"
@@ -74,6 +74,7 @@ def test_i1_hapi_hears_what_every_pair_asks_for(serving, hapi):
             child = await asyncio.create_subprocess_exec(
                 *hapi, "127.0.0.1", str(intake.port),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                cwd=tmp_path,  # it keeps a file of numbers where it runs
             )  # fmt: skip
             out, err = await asyncio.wait_for(
                 child.communicate("\n".join(lines).encode() + b"\n"), SECONDS
