@@ -8,7 +8,7 @@ of the message, but for its time in MSH-7: who sends the same again is told the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from producers.peek import DELIMITERS, Header, NoHeader
@@ -94,7 +94,7 @@ def answer(
         _echo(header.field(6)),
         _echo(header.field(3)),
         _echo(header.field(4)),
-        at.strftime("%Y%m%d%H%M%S%z").encode(),
+        stamp(at, separator + delimiters),
         b"",
         component.join((b"ACK", trigger, b"ACK")) if trigger else b"ACK",
         own_id.encode(),
@@ -116,6 +116,12 @@ def answer(
         err = (b"ERR", b"", component.join(place), coded, b"E", b"", b"", b"", said)
         return b"\r".join((msh, separator.join(msa), separator.join(err), b""))
     return b"\r".join((msh, separator.join(msa), b""))
+
+
+def stamp(at: datetime, delimiters: bytes) -> bytes:
+    """A time in UTC as HL7 writes it, without its offset where ``+`` parts fields."""
+    offset = b"" if b"+" in delimiters else b"+0000"
+    return at.astimezone(UTC).strftime("%Y%m%d%H%M%S").encode() + offset
 
 
 def read(payload: bytes, header: Header) -> Answer | None:

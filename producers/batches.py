@@ -128,7 +128,7 @@ def _header(
         return answers.echoed(said[number - 1]) if number <= len(said) else b""
 
     parties = [field(5), field(6), field(3), field(4)]
-    stamp = at.strftime("%Y%m%d%H%M%S%z").encode()
+    stamp = answers.stamp(at, separator + delimiters)
     rest = [stamp, b"", b"", b"", own_id.encode(), field(_CONTROL_ID)]
     return separator.join((name, delimiters, *parties, *rest))
 

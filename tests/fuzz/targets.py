@@ -60,8 +60,6 @@ def hl7(data: bytes) -> None:
 def answer(data: bytes) -> None:
     """What we answer is one frame, and reads as what was meant."""
     header = peek.peek(data)
-    if isinstance(header, peek.Header) and b"+" in header.separator + header.delimiters:
-        return  # it parts the offset of our MSH-7, so that what follows it is read as another field
     for trouble in TROUBLES:
         code = answers.ACCEPTED if trouble is None else "AE"
         sent = answers.answer(header, code, at=AT, own_id="1", trouble=trouble)

@@ -36,6 +36,15 @@ def test_an_acceptance_names_the_message_and_swaps_the_parties():
     )
 
 
+@pytest.mark.parametrize("sign", ["separator", "component"])
+def test_a_plus_that_parts_fields_stands_in_no_time(sign):
+    old, new = (b"|", b"+") if sign == "separator" else (b"^", b"+")
+    said = peek(say(MESSAGE.replace(old, new)))
+    assert said.field(7) == b"20240203040506"
+    assert said.field(9).replace(b"+", b"^") == b"ACK^A01^ACK"
+    assert said.field(10) == b"w1"
+
+
 def test_a_rejection_says_why_in_err_3():
     said = say(MESSAGE, REJECTED, Trouble(code=202, reason="not this id"))
     parsed = hl7.parse(said.decode())
