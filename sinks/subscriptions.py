@@ -74,8 +74,8 @@ def take(
 ) -> dict[Place, Held]:
     """Become the owner of ``places``: raise each epoch, end a holder that doesn't let go.
 
-    A frozen process keeps its row locked until its session times out, which takes long; only
-    ending it frees the row before. Raises :class:`TopicReplaced` where a topic's id differs from
+    A process frozen inside a pipeline keeps its row locked through every time-out of its own
+    session, idle or not; only ending it frees the row (measured). Raises :class:`TopicReplaced` where a topic's id differs from
     the one stored, :class:`BeingRebuilt` while a rebuild has them.
     """
     wanted = sorted(places)

@@ -257,8 +257,8 @@ class Line:
 # Every move of a position is kept in order, since it is noted under the row's own lock.
 _WRITING = """
 SELECT 1 FROM pg_stat_activity
-WHERE state = 'idle in transaction' AND wait_event = 'ClientRead'
-  AND state_change < now() - interval '1 second'
+WHERE state = 'active' AND wait_event = 'ClientRead' AND application_name LIKE 'wardtrail%'
+  AND query_start < now() - interval '1 second'  -- within a pipeline it never counts as idle
 """
 _WATCH = """
 CREATE SCHEMA IF NOT EXISTS chaos;
