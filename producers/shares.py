@@ -78,8 +78,9 @@ def follow(shares: Shares, look: Look) -> Shares:
     owed: dict[UUID, int] = {}
     slowed = {each: at for each, at in shares.slowed.items() if look.at - at < CALM_SECONDS}
     if len(heard) > 1:
-        given, over = _parts(waiting, look.held, window, looks)
-        least = max(1, ceil(LEAST * _taken(looks[-RATE_LOOKS:]) * LOOK_SECONDS / max(1, len(over))))
+        taken = _taken(looks[-RATE_LOOKS:])
+        given, over = _parts(waiting, look.held, window, looks, taken)
+        least = max(1, ceil(LEAST * taken * LOOK_SECONDS / max(1, len(over))))
         for each in over:
             if given[each] < least:  # its own waits, or it would show what is owed
                 owed[each] = _owed(shares, last, look, each)
@@ -103,14 +104,18 @@ def level(demands: Iterable[float], capacity: float) -> float:
 
 
 def _parts(
-    waiting: Mapping[UUID, float], held: Collection[UUID], window: float, looks: tuple[Look, ...]
+    waiting: Mapping[UUID, float],
+    held: Collection[UUID],
+    window: float,
+    looks: tuple[Look, ...],
+    taken: float,
 ) -> tuple[dict[UUID, int], set[UUID]]:
     """What each may send until the next look, and who sends more than is fair.
 
     Who had to wait would send without end. Who sent less than half of what all did in the mean
     is never over, however little the ledger takes: others are the flood.
     """
-    taken, history = _taken(looks[-RATE_LOOKS:]), looks[0].sent
+    history = looks[0].sent
     rates = {each: inf if each in held else _sent(each, looks[-RATE_LOOKS:]) for each in waiting}
     fair = level(rates.values(), taken)
     sent = {each: looks[-1].sent.get(each, 0) - history.get(each, 0) for each in waiting}
