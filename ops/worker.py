@@ -88,7 +88,8 @@ def _ledger(parts: Parts) -> Built:
         held_seconds=parts.settings.held_seconds,
     )  # fmt: skip
     published = (publications.clinical_events, publications.command_results)
-    return Built(processor, tuple(parts.relay(each(parts.codec)) for each in published))
+    relays = tuple(parts.relay(each(parts.codec)) for each in published)
+    return Built(processor, (*relays, Letters(processor=processor)))
 
 
 def _read_models(parts: Parts) -> Built:
@@ -97,7 +98,7 @@ def _read_models(parts: Parts) -> Built:
         ownership=parts.ownership(*(each.name for each in PROJECTIONS)),
         codec=parts.codec, root=access.root(parts.settings),
     )  # fmt: skip
-    return Built(processor, (Letters(projector=processor),))
+    return Built(processor, (Letters(processor=processor),))
 
 
 def _trajectory(parts: Parts) -> Built:
@@ -107,7 +108,7 @@ def _trajectory(parts: Parts) -> Built:
         codec=parts.codec, root=access.root(parts.settings),
     )  # fmt: skip
     relay = parts.relay(publications.trajectory_points(parts.codec))
-    return Built(processor, (relay, Letters(projector=processor)))
+    return Built(processor, (relay, Letters(processor=processor)))
 
 
 def _verification(parts: Parts) -> Built:
@@ -118,7 +119,7 @@ def _verification(parts: Parts) -> Built:
     )  # fmt: skip
     relay = parts.relay(publications.verification_results(parts.codec))
     judge = Judge(database=parts.database)
-    return Built(processor, (judge, relay, Letters(projector=processor)))
+    return Built(processor, (judge, relay, Letters(processor=processor)))
 
 
 PROCESSORS: Mapping[str, Callable[[Parts], Built]] = {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from sinks.breaker import BreakerOpen
 from sinks.database import Refused
 from sinks.dead_letters import DeadLetter
 from sinks.subscriptions import Hole, Position
@@ -51,8 +52,10 @@ def bisect(
         try:
             reached = part(records, None)
             races = 0
-        except (Refused, FoldFailed) as error:
+        except (Refused, FoldFailed, BreakerOpen) as error:
             if len(records) == 1:
+                if isinstance(error, BreakerOpen):
+                    raise  # what came before it is applied, so that somebody can look at it
                 raced = isinstance(error, Refused) and error.sqlstate == UNIQUE_VIOLATION
                 if raced and races < RACES_MAX:
                     races += 1

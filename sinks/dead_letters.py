@@ -24,7 +24,8 @@ class DeadLetter:
     """A record and why it ended here; ``cause`` is a class, ``reason`` a line without PHI.
 
     ``keys`` are those that it parks, or behind which it waits (``state``); with none it parks
-    nobody. ``position`` is the ``partition_seq`` of its event.
+    nobody. ``position`` is the ``partition_seq`` of its event; ``family`` is that of a feed's
+    message, and of nothing else.
     """
 
     offset: int
@@ -40,6 +41,7 @@ class DeadLetter:
     keys: tuple[str, ...] = ()
     state: Literal["dead", "parked"] = "dead"
     position: int | None = None
+    family: str | None = None
 
 
 def changes(held: Held, letters: Sequence[DeadLetter], line: sealing.Key) -> list[Append]:
@@ -101,5 +103,6 @@ def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]
         "reason": letter.reason,
         "state": letter.state,
         "position": letter.position,
+        "family": letter.family,
         "record_sealed": sealed(row_id, letter.key, letter.value, line),
     }

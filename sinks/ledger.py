@@ -19,6 +19,7 @@ from sinks import (
     accounts,
     aggregates,
     aliases,
+    breaker,
     darkening,
     dead_letters,
     joins,
@@ -26,6 +27,7 @@ from sinks import (
     subject_keys,
     subscriptions,
     tenancy,
+    waiting,
 )
 from sinks.aggregates import Verdict
 from sinks.batches import UNIQUE_VIOLATION, bisect, unseen, until_hole
@@ -113,51 +115,79 @@ def _transact(
         fresh = _of_the_living(connection, unseen(batch, position))
         if not fresh:
             return position.next_offset
-        new, counts = sift(fresh, _known(connection, fresh))
-        homes = _homes(connection, new, held.partition)
-        wanted = None if everything else sorted({*homes.values(), *extra})
-        heads = _lock_partitions(connection, topic, wanted)
-        told, learned = _told(connection, new)
-        if told is not new:
-            new, homes = told, _homes(connection, told, held.partition)
-        states, now = _states(connection, homes)
-        standing = {stream: state.partition for stream, state in states.items()}
-        beyond = frozenset({**homes, **standing}.values()) - heads.keys()
-        if beyond:
-            raise Wider(beyond)
-        hit("ledger: loaded")
-        new = _decided(connection, new, now, counts)
-        subject_keys.erase(connection, [each.erases for each in new if each.erases])
-        new = darkening.darken(connection, new, counts)
-        numbered = number(new, homes, states, heads, now=now, held=held)
+        names = [name for entry in fresh if (name := entry.known_as())]
+        new, counts = sift(fresh, outcomes.known(connection, names))
+        new, stuck = waiting.behind(connection, held, position, new, counts)
         letters = [entry.letter for entry in new if entry.letter is not None]
-        hit("ledger: decided")
-        changes = [*dead_letters.changes(held, letters, line), *numbered.changes]
-        if numbered.telling:
-            changes += aliases.follow(connection, numbered.telling)
-        changes += joins.aliases(numbered.joined)
-        write(connection, changes)
-        accounts.keep(connection, learned, now)
+        parked_keys = breaker.parking(connection, held, letters, stuck)
+        new = write_down(
+            connection, held, new, counts,
+            topic=topic, line=line, extra=None if everything else extra,
+        )  # fmt: skip
         outcomes.count_again(connection, _again(fresh, new))
-        if letters:
+        if any(entry.letter for entry in new):
             hit("sink: dead letter written")
-        _move_heads(connection, topic, numbered.heads)
-        hit("ledger: written")
         subscriptions.move(
             connection,
             held,
             next_offset=fresh[-1].offset + 1,
             last_position=position.last_position,
             counts=counts,
+            parked_keys=parked_keys,
         )
-        for partition in numbered.heads:
-            connection.execute("SELECT pg_notify('wardtrail_events', %s)", (str(partition),))
-        if any(entry.verdict or entry.asked for entry in new):
-            connection.execute("NOTIFY wardtrail_commands")
-        connection.execute("NOTIFY wardtrail_messages")  # who answers by the outcome waits for it
         hit("ledger: moved")
     hit("ledger: committed")
     return fresh[-1].offset + 1
+
+
+def write_down(
+    connection: Connection[Row],
+    held: Held,
+    new: list[Entry],
+    counts: dict[str, int],
+    *,
+    topic: str,
+    line: sealing.Key,
+    extra: frozenset[int] | None,
+) -> list[Entry]:
+    """Number the entries and write what they become, under the subscription's lock.
+
+    Locks the partitions that they need and those of ``extra``, or all of them where it is None.
+    Returns the entries as they came out, commands decided and erased people darkened; raises
+    :class:`Wider`.
+    """
+    homes = _homes(connection, new, held.partition)
+    wanted = None if extra is None else sorted({*homes.values(), *extra})
+    heads = _lock_partitions(connection, topic, wanted)
+    told, learned = _told(connection, new)
+    if told is not new:
+        new, homes = told, _homes(connection, told, held.partition)
+    states, now = _states(connection, homes)
+    standing = {stream: state.partition for stream, state in states.items()}
+    beyond = frozenset({**homes, **standing}.values()) - heads.keys()
+    if beyond:
+        raise Wider(beyond)
+    hit("ledger: loaded")
+    new = _decided(connection, new, now, counts)
+    subject_keys.erase(connection, [each.erases for each in new if each.erases])
+    new = darkening.darken(connection, new, counts)
+    numbered = number(new, homes, states, heads, now=now, held=held)
+    letters = [entry.letter for entry in new if entry.letter is not None]
+    hit("ledger: decided")
+    changes = [*dead_letters.changes(held, letters, line), *numbered.changes]
+    if numbered.telling:
+        changes += aliases.follow(connection, numbered.telling)
+    changes += joins.aliases(numbered.joined)
+    write(connection, changes)
+    accounts.keep(connection, learned, now)
+    _move_heads(connection, topic, numbered.heads)
+    for partition in numbered.heads:
+        connection.execute("SELECT pg_notify('wardtrail_events', %s)", (str(partition),))
+    if any(entry.verdict or entry.asked for entry in new):
+        connection.execute("NOTIFY wardtrail_commands")
+    connection.execute("NOTIFY wardtrail_messages")  # who answers by the outcome waits for it
+    hit("ledger: written")
+    return new
 
 
 def _of_the_living(connection: Connection[Row], entries: Sequence[Entry]) -> Sequence[Entry]:
@@ -228,15 +258,6 @@ def _again(fresh: Iterable[Entry], new: Iterable[Entry]) -> list[tuple[str, str,
     return [name for name in names if name is not None]
 
 
-def _known(connection: Connection[Row], batch: Sequence[Entry]) -> set[tuple[str, str, str]]:
-    names = [name for entry in batch if (name := entry.known_as())]
-    if not names:
-        return set()
-    tenants, feeds, ids = zip(*names, strict=True)
-    rows = connection.execute(_KNOWN, (list(tenants), list(feeds), list(ids))).fetchall()
-    return {(row["tenant_id"], row["feed_id"], row["message_id"]) for row in rows}
-
-
 def _homes(connection: Connection[Row], entries: Iterable[Entry], inbound: int) -> dict[str, int]:
     """Each stream's home partition: where it stands, else where its message's person stands.
 
@@ -273,6 +294,11 @@ def _lock_partitions(
     assert locked == sorted(locked), "locks only rise"
     assert wanted is None or locked == list(wanted), "every output partition has its row"
     return {row["partition"]: row["next_seq"] for row in rows}
+
+
+def lock_all(connection: Connection[Row], topic: str) -> None:
+    """Lock every partition of an output topic, ascending."""
+    _lock_partitions(connection, topic, None)
 
 
 def _states(
@@ -328,6 +354,8 @@ def _letter(entry: Entry, stage: str, cause: str, reason: str) -> DeadLetter:
         tenant_id=row.get("tenant_id"),
         feed_id=row.get("feed_id"),
         message_id=row.get("message_id"),
+        keys=tuple(sorted(waiting.touches(entry))),
+        family=entry.family,
     )
 
 
@@ -340,15 +368,10 @@ def _dead(entry: Entry, letter: DeadLetter) -> Entry:
     return Entry(
         offset=entry.offset, message=message, letter=letter, asked=command or entry.asked,
         about=entry.about | darkening.people(entry.events), names=entry.names,
-        said_at=entry.said_at,
+        said_at=entry.said_at, family=entry.family,
     )  # fmt: skip
 
 
-_KNOWN = """
-SELECT tenant_id, feed_id, message_id FROM messages
-WHERE (tenant_id, feed_id, message_id)
-   IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]))
-"""
 _HOMES = "SELECT stream_id, partition FROM streams WHERE stream_id = ANY(%s::uuid[])"
 _STATES = """
 SELECT stream_id, partition, version, recorded_at FROM streams WHERE stream_id = ANY(%s::uuid[])

@@ -52,6 +52,7 @@ class Letter:
     cause: str
     reason: str
     state: str
+    family: str | None
 
 
 def counted(snapshot: Snapshot, which: Which) -> list[Count]:

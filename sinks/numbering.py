@@ -31,6 +31,8 @@ class Entry:
     ``verdict``, and events by it, in the transaction; ``asked`` is the one that a dead record was.
     ``said_at`` is when the sender says that it was said; ``about`` are people (ids as text) and
     ``names`` gives identifiers of whom it is about beside its events'. It ``erases`` somebody.
+    ``family`` is its message type's, and ``touches`` gives the keys under which it would wait
+    (:mod:`sinks.waiting`); of a record that is released, its row of ``messages`` ``stands``.
     """
 
     offset: int
@@ -48,6 +50,9 @@ class Entry:
     about: frozenset[str] = frozenset()
     names: Callable[[], Sequence[Name]] | None = field(default=None, repr=False)
     erases: Erased | None = None
+    family: str | None = None
+    touches: Callable[[], frozenset[str]] | None = field(default=None, repr=False)
+    stands: bool = False
 
     def known_as(self) -> tuple[str, str, str] | None:
         """Tenant, feed and message id, by which the same message is known again."""
@@ -141,7 +146,7 @@ def number(
             if row["event_type"] == joins.JOINED:
                 done.joined.append(row)
             touched[stream] = event
-        if entry.message is not None:
+        if entry.message is not None and not entry.stands:
             done.changes.append(Append(messages, _placed(entry, held, now)))
         if entry.command is not None and entry.verdict is not None:
             done.changes += entry.verdict.snapshots

@@ -16,7 +16,7 @@ STATEMENT_TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why messages were ignored, died, or were applied without a part of theirs."""
+    """Why messages were ignored, died, wait, or were applied without a part of theirs."""
 
     outcome: str
     reason: str
@@ -27,9 +27,9 @@ class Reason:
 class Outcomes:
     """What became of one feed's messages of one type (``ADT^A01``); counts.
 
-    ``messages`` are the different ones, each ``applied``, ``ignored`` or ``dead``; of the applied
-    ones ``left_out`` gave a part away, with the reason. ``duplicates`` is how often any of them
-    came again. ``reasons`` are the most frequent first.
+    ``messages`` are the different ones, each ``applied``, ``ignored``, ``dead`` or ``parked``
+    behind a dead one; of the applied ones ``left_out`` gave a part away, with the reason.
+    ``duplicates`` is how often any of them came again. ``reasons`` are the most frequent first.
     """
 
     feed: str
@@ -39,6 +39,7 @@ class Outcomes:
     left_out: int
     ignored: int
     dead: int
+    parked: int
     duplicates: int
     reasons: tuple[Reason, ...]
 
@@ -59,6 +60,17 @@ def outcomes(
     return [_outcomes(*key, rows) for key, rows in grouped.items()]
 
 
+def known(
+    connection: Connection[Row], names: Sequence[tuple[str, str, str]]
+) -> set[tuple[str, str, str]]:
+    """Those of the messages (tenant, feed, message id) that have their row."""
+    if not names:
+        return set()
+    tenants, feeds, ids = zip(*names, strict=True)
+    rows = connection.execute(_KNOWN, (list(tenants), list(feeds), list(ids))).fetchall()
+    return {(row["tenant_id"], row["feed_id"], row["message_id"]) for row in rows}
+
+
 def count_again(connection: Connection[Row], known: Collection[tuple[str, str, str]]) -> None:
     """Count messages that are known (tenant, feed, message id) and came again, each as often."""
     if known:
@@ -77,6 +89,7 @@ def _outcomes(feed: str, message_type: str, rows: Sequence[Row]) -> Outcomes:
         left_out=total("count", outcome="applied", left_out=True),
         ignored=total("count", outcome="ignored"),
         dead=total("count", outcome="dead"),
+        parked=total("count", outcome="parked"),
         duplicates=total("duplicates"),
         reasons=tuple(
             Reason(outcome=row["outcome"], reason=row["reason"], count=row["count"])
@@ -86,6 +99,11 @@ def _outcomes(feed: str, message_type: str, rows: Sequence[Row]) -> Outcomes:
     )
 
 
+_KNOWN = """
+SELECT tenant_id, feed_id, message_id FROM messages
+WHERE (tenant_id, feed_id, message_id)
+   IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]))
+"""
 _OUTCOMES = """
 SELECT coalesce(feeds.name, newest.feed_id::text) AS feed, message_type, outcome, reason,
        coalesce(reason ~ '(^|; )no (visit number|patient): ', false) AS left_out,

@@ -9,7 +9,7 @@ that batches take too, so that nothing is released twice and nothing overtakes.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from psycopg import Connection
@@ -19,20 +19,17 @@ from schemas.failpoints import hit
 from sinks import subscriptions
 from sinks.batches import FoldFailed
 from sinks.database import Database, Refused, Row, for_tenants, told
-from sinks.dead_letters import DeadLetter, open_record
+from sinks.dead_letters import open_record
 from sinks.subscriptions import Held
 from sinks.tenancy import tenants
 
 CHANNEL = "wardtrail_letters"  # on which a partition's owner hears of requests
-# Bad records are a handful. So many keys mean bad code, or a newer release's events: somebody
-# should look, and until then the records are safe in the log.
-KEYS_MAX = 1_000
 OPENED_MAX = 500  # records in clear at a time
 REQUESTS_MAX = 100  # of a partition, in one round: one without an owner holds up no other
 
 
-class BreakerOpen(Exception):  # noqa: N818  named for what happened
-    """So many keys are parked that the partition stops rather than park more."""
+Transaction: TypeAlias = Connection[Row]
+"""In which a request is executed, under the subscription's lock."""
 
 
 class Unfit(Exception):  # noqa: N818  named for what is wrong
@@ -51,6 +48,7 @@ class Kept:
     key: bytes | None = field(repr=False)
     value: bytes | None = field(repr=False)
     keys: frozenset[str]
+    message: tuple[str, str, str] | None = None  # tenant, feed, message id, where it told them
 
 
 class Releasing(Protocol):
@@ -93,28 +91,6 @@ def blocked(connection: Connection[Row], held: Held, keys: Collection[str]) -> f
     place = (held.subscription_id, held.topic, held.partition)
     rows = connection.execute(_BLOCKED, (sorted(keys), *place))
     return frozenset(row["parked_key"] for row in rows)
-
-
-def parking(
-    connection: Connection[Row],
-    held: Held,
-    letters: Sequence[DeadLetter],
-    before: Collection[str],
-) -> int:
-    """How many keys these letters park that weren't parked ``before``.
-
-    Raises :class:`BreakerOpen` where the subscription would have more than `KEYS_MAX`.
-    """
-    new = {key for letter in letters for key in letter.keys}.difference(before)
-    if new:
-        row = connection.execute(_KEYS, (held.subscription_id,)).fetchone()
-        assert row is not None, "an aggregate has one row"
-        if row["keys"] + len(new) > KEYS_MAX:
-            raise BreakerOpen(
-                f"{held.name} stops rather than park more than {KEYS_MAX} keys (hint: wardtrail"
-                f" dead-letters list), parked: {row['keys']}"
-            )
-    return len(new)
 
 
 def requests(database: Database, subscription_ids: Collection[str]) -> list[Request]:
@@ -197,6 +173,7 @@ def condemn(connection: Connection[Row], held: Held, offset: int, failed: Unfit)
     place = (held.subscription_id, held.topic, held.partition)
     said = (failed.stage, failed.cause, str(failed))
     if connection.execute(_CONDEMN, (*said, *place, offset)).rowcount:
+        connection.execute(_MESSAGE, (str(failed), *place, offset))
         subscriptions.recount(connection, held, {"parked": -1, "dead": 1}, parked_keys=0)
 
 
@@ -282,7 +259,11 @@ class _Release:
     def _kept(self, row: Row) -> Kept:
         key, value = open_record(UUID(row["id"]), row["record_sealed"], self.line)
         keys = self.queue[row["offset"]].keys
-        return Kept(offset=row["offset"], key=key, value=value, keys=keys)
+        told = (row["tenant_id"], row["feed_id"], row["message_id"])
+        return Kept(
+            offset=row["offset"], key=key, value=value, keys=keys,
+            message=None if None in told else told,
+        )  # fmt: skip
 
     def _ended(self, failed: Mapping[int, Unfit], released: int) -> Ended:
         if not failed:
@@ -326,9 +307,6 @@ WHERE EXISTS (
       AND parked_records.parked_key = wanted.parked_key
 )
 """
-_KEYS = """
-SELECT coalesce(sum(parked_keys), 0)::int AS keys FROM subscriptions WHERE subscription_id = %s
-"""
 _REQUESTS = """
 SELECT request_id, subscription_id, topic, partition FROM (
     SELECT id AS request_id, subscription_id, topic, partition, row_number() OVER (
@@ -349,7 +327,7 @@ UPDATE dead_letter_requests SET executed_at = now(), ended = %s, said = %s, rele
 WHERE id = %s AND executed_at IS NULL
 """
 _RECORDS = """
-SELECT id, "offset", record_sealed FROM dead_letters
+SELECT id, "offset", record_sealed, tenant_id, feed_id, message_id FROM dead_letters
 WHERE subscription_id = %s AND topic = %s AND partition = %s AND "offset" = ANY (%s)
 ORDER BY "offset"
 """
@@ -372,6 +350,16 @@ _CONDEMN = """
 UPDATE dead_letters SET state = 'dead', stage = %s, cause = %s, reason = %s
 WHERE subscription_id = %s AND topic = %s AND partition = %s AND "offset" = %s
   AND state = 'parked'
+"""
+# The row of a message that waited in the ledger; projections' records stand at other places.
+_MESSAGE = """
+UPDATE messages SET outcome = 'dead', reason = %s FROM dead_letters AS letter
+WHERE subscription_id = %s AND letter.topic = %s AND letter.partition = %s AND letter."offset" = %s
+  AND (messages.tenant_id, messages.feed_id, messages.message_id)
+    = (letter.tenant_id, letter.feed_id, letter.message_id)
+  AND (messages.topic, messages.partition, messages."offset")
+    = (letter.topic, letter.partition, letter."offset")
+  AND outcome = 'parked'
 """
 _QUEUE = """
 WITH RECURSIVE place AS NOT MATERIALIZED (

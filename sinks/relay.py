@@ -69,6 +69,11 @@ def release(database: Database, source: Source, *, owner: str) -> None:
         )
 
 
+def again(connection: Connection[Row], subscription_id: str, partition: int, after: int) -> None:
+    """Set a relay back behind rows that were written late: it has passed their positions."""
+    connection.execute(_AGAIN, (after, subscription_id, partition))
+
+
 def read(
     database: Database,
     source: Source,
@@ -187,6 +192,12 @@ _ENSURE = """
 INSERT INTO subscriptions (subscription_id, topic, partition)
 SELECT %(subscription)s, %(topic)s, n FROM generate_series(0, %(partitions)s - 1) AS n
 ON CONFLICT DO NOTHING
+"""
+_AGAIN = """
+UPDATE subscriptions SET
+    epoch = epoch + 1, owner = NULL, leased_until = NULL,
+    last_position = least(last_position, %s), updated_at = now()
+WHERE subscription_id = %s AND partition = %s
 """
 _LEASE = """
 WITH free AS (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from psycopg import Connection
 
 from schemas.events import Event
-from sinks import tenancy, transaction
+from sinks import relay, tenancy, transaction
 from sinks.database import Row, for_tenants
 from sinks.parking import Kept, Unfit
 from sinks.projection import Projection
@@ -54,8 +54,7 @@ class Releasing:
         if self._first is None:
             return
         if self.projection.relay is not None:
-            place = (self.projection.relay, self.held.partition)
-            connection.execute(_AGAIN, (self._first - 1, *place))
+            relay.again(connection, self.projection.relay, self.held.partition, self._first - 1)
         if self.projection.notify is not None:
             told = (self.projection.notify, str(self.held.partition))
             connection.execute("SELECT pg_notify(%s, %s)", told)
@@ -74,12 +73,3 @@ class Releasing:
         if record.event["stream_id"] not in letter.keys:
             raise Unfit(stage="decode", cause="undecodable", reason="it is of another stream")
         return record.event
-
-
-# What was folded late has the positions of its events, which the relay has passed by now.
-_AGAIN = """
-UPDATE subscriptions SET
-    epoch = epoch + 1, owner = NULL, leased_until = NULL,
-    last_position = least(last_position, %s), updated_at = now()
-WHERE subscription_id = %s AND partition = %s
-"""

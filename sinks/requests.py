@@ -69,6 +69,7 @@ class Whole:
     partition: int
     offset: int
     position: int | None
+    family: str | None
     keys: list[str]
     stage: str
     cause: str

@@ -149,6 +149,13 @@ def lock(connection: Connection[Row], held: Held) -> Position:
     )
 
 
+def parked_keys(connection: Connection[Row], held: Held) -> int:
+    """How many keys are parked there, without a lock: it says whether to look."""
+    place = (held.subscription_id, held.topic, held.partition)
+    row = connection.execute(_PARKED, place).fetchone()
+    return 0 if row is None else int(row["parked_keys"])
+
+
 def move(
     connection: Connection[Row],
     held: Held,
@@ -269,6 +276,9 @@ _LOCK = """
 SELECT epoch, next_offset, last_position, parked_keys FROM subscriptions
 WHERE subscription_id = %s AND topic = %s AND partition = %s
 FOR UPDATE
+"""
+_PARKED = """
+SELECT parked_keys FROM subscriptions WHERE subscription_id = %s AND topic = %s AND partition = %s
 """
 _MOVE = """
 UPDATE subscriptions SET

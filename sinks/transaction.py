@@ -14,7 +14,7 @@ from schemas import sealing
 from schemas.events import TYPES, Event
 from schemas.failpoints import hit
 from schemas.headers import Place
-from sinks import dead_letters, parking, subscriptions, tenancy
+from sinks import breaker, dead_letters, parking, subscriptions, tenancy
 from sinks.batches import FoldFailed, bisect, unseen, until_hole
 from sinks.changes import Change, columns
 from sinks.database import Database, Row, for_tenants
@@ -82,7 +82,7 @@ def apply(
     Rows and position commit together or not at all: a redelivered record finds the position
     already past it, a missing one stops the line. Raises :class:`~sinks.subscriptions.Stale`,
     :class:`~sinks.subscriptions.Hole`, :class:`Gap`, :class:`~sinks.database.DatabaseAway`,
-    :class:`~sinks.parking.BreakerOpen`.
+    :class:`~sinks.breaker.BreakerOpen`.
     A record that the database or the fold refuses is found by halving the batch and becomes
     a dead letter; what comes after it in its stream is parked, all else is applied.
     """
@@ -130,7 +130,7 @@ def _apply(
             next_offset=work.next_offset,
             last_position=work.last_position,
             counts=work.counts,
-            parked_keys=parking.parking(connection, held, work.letters, stuck),
+            parked_keys=breaker.parking(connection, held, work.letters, stuck),
         )
         if projection.notify is not None and work.streams:
             connection.execute("SELECT pg_notify(%s, %s)", (projection.notify, str(held.partition)))

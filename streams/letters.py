@@ -1,32 +1,47 @@
-"""Dead letters of a projector's partitions: what is asked about them is done, by their owner."""
+"""Dead letters of a processor's partitions: what is asked about them is done, by their owner."""
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from schemas.failpoints import FailPoint
-from schemas.registry import RegistryAway
-from schemas.sealing import KeyServiceAway
+from schemas.sealing import KeyService
 from sinks import parking, relay
-from sinks.database import DatabaseAway
-from sinks.parking import CHANNEL, Ended, Request
-from sinks.releasing import Releasing
-from sinks.subscriptions import Stale
-from streams import ports
-from streams.projector import Projector
+from sinks.database import Database
+from sinks.parking import CHANNEL, Ended, Releasing, Request
+from sinks.subscriptions import Held, Stale
+from streams import ownership, ports
+from streams.ownership import Ownership
 
 POLL_SECONDS = 2.0  # how long a lost notice goes unnoticed; also on a partition that is idle
 BACKOFF_SECONDS = (0.1, 30.0)
-PASSING = (DatabaseAway, RegistryAway, KeyServiceAway, FailPoint)  # the same again may succeed
+PASSING = (*ownership.PASSING, FailPoint)  # the same again may succeed
 
 logger = logging.getLogger(__name__)
 
 
+class Processor(Protocol):
+    """What has dead letters: the ledger, or a projector."""
+
+    database: Database
+    ownership: Ownership
+    root: KeyService
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The subscriptions whose dead letters are its own."""
+
+    def releasing(self, held: Held) -> Releasing:
+        """What it does with a partition's dead letters when they are released."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Letters:
-    """Executes requests beside a projector, which goes on; runs in a thread of its own."""
+    """Executes requests beside a processor, which goes on; runs in a thread of its own."""
 
-    projector: Projector
+    processor: Processor
     failure: str | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -34,7 +49,7 @@ class Letters:
         backoff = BACKOFF_SECONDS[0]
         while not stop.is_set():
             try:
-                with relay.listening(self.projector.database, CHANNEL) as wait:
+                with relay.listening(self.processor.database, CHANNEL) as wait:
                     while not stop.is_set():
                         if not self.round():
                             wait(POLL_SECONDS)
@@ -50,9 +65,8 @@ class Letters:
 
     def round(self) -> int:
         """Execute the requests for partitions that are ours; return how many ended."""
-        names = [each.name for each in self.projector.projections]
         ended = 0
-        for request in parking.requests(self.projector.database, names):
+        for request in parking.requests(self.processor.database, self.processor.names):
             try:
                 ended += self._execute(request) is not None
             except (ports.Stale, Stale):
@@ -60,23 +74,19 @@ class Letters:
         return ended
 
     def _execute(self, request: Request) -> Ended | None:
-        projector = self.projector
-        held = projector.ownership.held(request.subscription_id, request.topic, request.partition)
-        [projection] = [
-            each for each in projector.projections if each.name == request.subscription_id
-        ]
-        releasing = Releasing(projection=projection, held=held, read=projector.opened)
+        processor = self.processor
+        held = processor.ownership.held(request.subscription_id, request.topic, request.partition)
         try:
             ended = parking.execute(
-                projector.database, held, request.request_id, releasing,
-                line=projector.root.line(),
+                processor.database, held, request.request_id, processor.releasing(held),
+                line=processor.root.line(),
             )  # fmt: skip
         except (Stale, *PASSING, MemoryError):
             raise
         except Exception as error:
             # By its type: a driver's text may quote a row.
             ended = Ended(how="failed", said=type(error).__name__, released=0)
-            parking.refuse(projector.database, request.request_id, ended.said)
+            parking.refuse(processor.database, request.request_id, ended.said)
         if ended is not None:
             logger.info("dead letters: %s: %s, released: %d", held.name, ended.how, ended.released)
         return ended

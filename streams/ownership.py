@@ -12,6 +12,8 @@ from sinks.database import Database, DatabaseAway
 from sinks.subscriptions import Held
 from streams import log, ports
 
+PASSING = (DatabaseAway, log.BrokerAway, RegistryAway, KeyServiceAway)  # what only passes
+
 logger = logging.getLogger(__name__)
 
 
@@ -112,7 +114,7 @@ def told() -> Iterator[None]:
         raise ports.Hole(error.expected) from error
     except (subscriptions.TopicReplaced, log.TopicMissing) as error:
         raise ports.Broken(str(error)) from error
-    except (DatabaseAway, log.BrokerAway, RegistryAway, KeyServiceAway) as error:
+    except PASSING as error:
         raise ports.Transient(str(error)) from error
     except EnvelopeInvalid as error:
         # A key that doesn't open may be mended: what needs it waits, and nothing else does.

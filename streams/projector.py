@@ -13,9 +13,12 @@ from schemas.headers import place
 from schemas.sealing import KeyService
 from schemas.topics import EVENTS
 from sinks import transaction
+from sinks.breaker import BreakerOpen
 from sinks.database import Database
-from sinks.parking import BreakerOpen, Kept
+from sinks.parking import Kept
 from sinks.projection import Projection
+from sinks.releasing import Releasing
+from sinks.subscriptions import Held
 from sinks.transaction import Gap, Recorded, TypeUnknown
 from streams import ports
 from streams.ownership import Ownership, told
@@ -101,6 +104,16 @@ class Projector:
     ) -> int:
         with self.ownership.holding(projection.name, topic, partition) as held:
             return transaction.apply(self.database, projection, held, batch, line=self.root.line())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The subscriptions whose dead letters are ours."""
+        return tuple(each.name for each in self.projections)
+
+    def releasing(self, held: Held) -> Releasing:
+        """What is done with a projection's dead letters of a partition when they are released."""
+        [projection] = [each for each in self.projections if each.name == held.subscription_id]
+        return Releasing(projection=projection, held=held, read=self.opened)
 
     def opened(self, kept: Kept) -> Recorded:
         """A dead letter's record, decoded by what is known now."""

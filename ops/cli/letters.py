@@ -23,7 +23,7 @@ from streams.verification.projection import PROJECTION as VERIFICATION
 LETTERS = 100  # shown by default
 LETTERS_MAX = 100_000
 STATES = ("dead", "parked", "retried", "discarded")
-PROJECTIONS_NAMED = tuple(each.name for each in (*PROJECTIONS, TRAJECTORY, VERIFICATION))
+READERS = ("ledger", *(each.name for each in (*PROJECTIONS, TRAJECTORY, VERIFICATION)))
 
 
 @click.group("dead-letters")
@@ -103,7 +103,9 @@ def _classes(counts: Sequence[Count]) -> Table:
 
 
 def _newest(found: Sequence[Letter]) -> Table:
-    columns = ("id", "when (UTC)", "state", "subscription", "record", "stage", "cause", "reason")
+    columns = (
+        "id", "when (UTC)", "state", "subscription", "family", "record", "stage", "cause", "reason",
+    )  # fmt: skip
     table = _table(columns)
     for each in found:
         table.add_row(
@@ -111,6 +113,7 @@ def _newest(found: Sequence[Letter]) -> Table:
             shown.moment(each.created_at),
             each.state,
             each.subscription_id,
+            each.family or shown.NONE,
             f"{each.topic}/{each.partition}@{each.offset}",
             each.stage,
             each.cause,
@@ -156,9 +159,9 @@ def choosing(command: Callable[..., None]) -> Callable[..., None]:
             "--subscription",
             "--projection",
             "projection",
-            type=click.Choice(PROJECTIONS_NAMED),
+            type=click.Choice(READERS),
             metavar="NAME",
-            help="Those of one projection, such as patients.",
+            help="Those of the ledger, or of one projection, such as patients.",
         ),
         click.option("--tenant", "called", help="One tenant's only."),
         click.option("--reason", required=True, help="Why; it is kept. Nothing of a patient."),
@@ -214,10 +217,10 @@ def _ask(
             tenant_id=tenant_id,
         )  # fmt: skip
         found = requests.heads(snapshot, chosen)
-    heads = [each for each in found if each.subscription_id in PROJECTIONS_NAMED]
+    heads = [each for each in found if each.subscription_id in READERS]
     if not heads:
         hint = "one that is parked waits for another; wardtrail dead-letters list --state dead"
-        raise Failed("no dead letter of a projection fits", hint)
+        raise Failed("no dead letter fits", hint)
     for line in _counted(heads):
         click.echo(line, err=True)
     if len(found) >= requests.ASKED_MAX:
@@ -257,6 +260,7 @@ def _lines(found: Whole) -> list[tuple[str, str]]:
         ("subscription", found.subscription_id),
         ("record", f"{found.topic}/{found.partition}@{found.offset}"),
         ("position", shown.NONE if found.position is None else str(found.position)),
+        ("family", found.family or shown.NONE),
         ("stage", found.stage),
         ("cause", found.cause),
         ("reason", found.reason),

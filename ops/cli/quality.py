@@ -111,11 +111,13 @@ def _types(became: Sequence[Outcomes]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("feed", "type"):
         table.add_column(column, no_wrap=True)
-    for column in ("messages", "applied", "ignored", "dead", "duplicates"):
+    for column in ("messages", "applied", "ignored", "dead", "parked", "duplicates"):
         table.add_column(column, justify="right")
     table.add_column("why", overflow="fold")
     for each in became:
-        counts = (each.messages, each.applied, each.ignored, each.dead, each.duplicates)
+        counts = (
+            each.messages, each.applied, each.ignored, each.dead, each.parked, each.duplicates,
+        )  # fmt: skip
         why = (f"{one.count:,} {one.outcome}: {shown.plain(one.reason)}" for one in each.reasons)
         table.add_row(
             shown.plain(each.feed),

@@ -183,7 +183,11 @@ messages = Table(
     time("recorded_at"),
     Column("message_type", String(32), nullable=False),
     Column("outcome", String(10), nullable=False),
-    Column("reason", Text, comment="why ignored, dead or left out in part; never a patient's data"),
+    Column(
+        "reason",
+        Text,
+        comment="why ignored, dead, parked or left out in part; never a patient's data",
+    ),
     Column("mapper_version", Integer, nullable=False),
     Column("events", SmallInteger, nullable=False, comment="how many it became"),
     Column("body_sealed", LargeBinary, nullable=False),
@@ -192,7 +196,7 @@ messages = Table(
         "duplicates", Integer, nullable=False, server_default="0", comment="how often it came again"
     ),
     PrimaryKeyConstraint("tenant_id", "feed_id", "message_id"),
-    CheckConstraint("outcome IN ('applied', 'ignored', 'dead')", name="outcome"),
+    CheckConstraint("outcome IN ('applied', 'ignored', 'dead', 'parked')", name="outcome"),
     Index("idx_messages_recorded", "tenant_id", "recorded_at"),
     Index(
         "idx_messages_silent", "tenant_id", "feed_id", "message_id",
@@ -238,6 +242,7 @@ dead_letters = Table(
     Column("record_sealed", LargeBinary, nullable=False, comment="the whole record"),
     Column("position", BigInteger, comment="the event's partition_seq, where it was told"),
     time("created_at", now=True),
+    Column("family", String(20), comment="of a feed's message: adt, results, orders, …"),
     UniqueConstraint("subscription_id", "topic", "partition", "offset"),
     CheckConstraint("state IN ('dead', 'parked', 'retried', 'discarded')", name="state"),
     Index("idx_dead_letters_created", "created_at"),

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from sinks.identities import Name
 from sinks.numbering import Entry
 from streams.ledger import identities
 from streams.ledger.decide import decide, said_at, visits
+from streams.ledger.families import family
 from streams.ledger.mapping.facts import Facts, Ignored
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION
 from streams.ledger.mapping.mentions import mentioned
@@ -48,24 +49,40 @@ class Mapped:
     letter: DeadLetter | None = None
     body: bytes | None = field(default=None, repr=False)
 
+    def known_as(self) -> tuple[str, str, str] | None:
+        """Tenant, feed and message id, by which the same message is known again."""
+        if self.message is None:
+            return None
+        return self.message["tenant_id"], self.message["feed_id"], self.message["message_id"]
 
-def entry_of(mapped: Mapped, people: Mapping[tuple[int, int], identities.Person]) -> Entry:
-    """What the ledger's transaction is to write of a record."""
+
+def entry_of(
+    mapped: Mapped,
+    people: Mapping[tuple[int, int], identities.Person],
+    touches: Callable[[Mapped, Collection[str]], frozenset[str]],
+) -> Entry:
+    """What the ledger's transaction is to write of a record.
+
+    ``touches`` tells the keys of a message under which it would wait, with its patients'.
+    """
     rows: list[dict[str, Any]] = []
     learned: list[Visit] = []
     told: str | None = None
+    touching = None
     if mapped.letter is None and isinstance(mapped.said, Facts):
         whom = [people[mapped.offset, number] for number in range(len(mapped.said.parts))]
+        touching = partial(touches, mapped, [each for one in whom for each in _everybody(one)])
         try:
             rows, learned = _decided(mapped, mapped.said, whom)
             told = _reason(mapped.said, whom)
         except Exception as error:  # as a fault of the mapper
             rows, learned = [], []
-            mapped = replace(mapped, letter=failed(mapped, "decide", "decide", error))
+            dead = replace(failed(mapped, "decide", "decide", error), keys=tuple(touching()))
+            mapped = replace(mapped, letter=replace(dead, family=_family(mapped)))
     message, said = mapped.message, mapped.said
     outcome, reason = "applied", told
     if mapped.letter is not None:
-        outcome, reason = "dead", mapped.letter.reason
+        outcome, reason = mapped.letter.state, mapped.letter.reason
     elif isinstance(said, Ignored):
         outcome, reason = "ignored", said.reason
     return Entry(
@@ -79,7 +96,20 @@ def entry_of(mapped: Mapped, people: Mapping[tuple[int, int], identities.Person]
         keys=mapped.keys,
         said_at=said_at(said) if isinstance(said, Facts) else None,
         names=partial(_names, mapped) if mapped.body is not None or mapped.letter else None,
+        family=_family(mapped),
+        touches=touching,
     )
+
+
+def _everybody(person: identities.Person) -> Iterator[str]:
+    """The patients whom a part names, and those of its sources."""
+    for each in (person, *person.sources):
+        yield from each.patients
+
+
+def _family(mapped: Mapped) -> str | None:
+    known = mapped.message is not None and mapped.feed is not None
+    return family(mapped.message["message_type"]) if known and mapped.message else None
 
 
 def _names(mapped: Mapped) -> list[Name]:

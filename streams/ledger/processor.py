@@ -1,11 +1,11 @@
 """The ledger's processor: raw messages in, numbered events out, each message once."""
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from schemas import sealing
@@ -14,25 +14,31 @@ from schemas.codec import Codec, Undecodable
 from schemas.feeds import Feed
 from schemas.sealing import EnvelopeInvalid, KeyMissing, Keys, KeyService, KeysWanted, Subject
 from schemas.topics import COMMANDS, ERASURES, EVENTS, HL7V2
-from sinks import aggregates, aliases, ledger, tenancy
+from sinks import aggregates, aliases, ledger, outcomes, parking, subscriptions, tenancy
 from sinks import identities as identity_rows
+from sinks.breaker import BreakerOpen
 from sinks.darkening import KeysStale
-from sinks.database import Database
+from sinks.database import Database, for_tenants
 from sinks.keyring import HELD_SECONDS, Keyring
 from sinks.numbering import Entry
 from sinks.subject_keys import Name
+from sinks.subscriptions import Held
+from sinks.waiting import Freed
 from streams import ports
-from streams.ledger import identities
+from streams.ledger import identities, touching
 from streams.ledger.commands.reading import Reading
 from streams.ledger.decide import named, said_at, whose
 from streams.ledger.erasing import Erasing
 from streams.ledger.mapped import Mapped, entry_of, failed, letter_of
 from streams.ledger.mapping.facts import Facts, Unmappable
 from streams.ledger.mapping.hl7v2 import map_message
+from streams.ledger.releasing import Releasing
 from streams.ownership import Ownership, told
 
 KEY_TRIES = 5  # each finds more people whose keys a chunk needs, and is then done again
+FREED_TRIES = 5  # each is a release that somebody asked for, and that ended between two looks
 RAW = HL7V2.records[0]
+Written = TypeVar("Written")
 
 Asked = tuple[Name, datetime | None]
 """A person whose key is needed, and when that was said which is to be sealed by it."""
@@ -91,21 +97,75 @@ class Ledger:
     def apply(self, topic: str, partition: int, batch: Sequence[Mapped | Entry]) -> int:
         """Append a chunk in one transaction; return the next offset."""
         with self.ownership.holding(self.name, topic, partition) as held:
-            batch = self._of_the_living(batch)
-            mapped = [each for each in batch if isinstance(each, Mapped)]
-            people = self._people(mapped)
-            entries = self._entries(batch, mapped, people)
-            for _ in range(KEY_TRIES):
+            for _ in range(FREED_TRIES):
                 try:
-                    return ledger.append(
-                        self.database, held, entries, topic=EVENTS.name, line=self.root.line()
+                    return self.through(
+                        self._waiting(held, batch),
+                        lambda entries: ledger.append(
+                            self.database, held, entries, topic=EVENTS.name, line=self.root.line()
+                        ),
                     )
-                except KeysWanted as more:  # of whom only the streams' own events tell
-                    _learn(batch, self._sealing(more.people, anew=True), again=True)
-                except KeysStale as gone:  # of whom was erased within the minute
-                    self.keyring.forget(gone.people)
-                    entries = self._entries(batch, mapped, people)
+                except Freed as freed:  # a release came between
+                    logger.info("%s", freed)
+                except BreakerOpen as stopped:  # it closes when letters are retried or discarded
+                    logger.error("%s", stopped)
+                    raise ports.Transient(str(stopped)) from stopped
+        raise ports.Transient("releases come between ever again; again")
+
+    def through(
+        self, batch: Sequence[Mapped | Entry], write: Callable[[list[Entry]], Written]
+    ) -> Written:
+        """Have a batch written, as often as it takes to know the keys that it needs."""
+        mapped = [each for each in batch if isinstance(each, Mapped)]
+        people = self._people(mapped)
+        entries = self._entries(batch, mapped, people)
+        for _ in range(KEY_TRIES):
+            try:
+                return write(entries)
+            except KeysWanted as more:  # of whom only the streams' own events tell
+                _learn(batch, self._sealing(more.people, anew=True), again=True)
+            except KeysStale as gone:  # of whom was erased within the minute
+                self.keyring.forget(gone.people)
+                entries = self._entries(batch, mapped, people)
         raise ports.Transient("a chunk names ever more people whose keys it needs; again")
+
+    def _waiting(self, held: Held, batch: Sequence[Mapped | Entry]) -> Sequence[Mapped | Entry]:
+        """The batch, with letters for those that wait behind what is parked, here or before.
+
+        Looked at before identities are resolved: what waits makes nobody known. Messages of a
+        deleted tenant are bare, before anything is created for them.
+        """
+        batch, parked = self._of_the_living(held, batch)
+        mapped = [each for each in batch if isinstance(each, Mapped)]
+        if not parked and all(each.letter is None for each in mapped):
+            return batch
+        known = identity_rows.find(
+            self.database, [name for each in mapped for name in touching.names(each)]
+        )
+        tenants = {each.message["tenant_id"] for each in mapped if each.message}
+        told = aliases.told(self.database, tenants, set(known.values()))
+        keys = touching.keys(mapped, known, told)
+        with self.database.transaction() as connection:
+            for_tenants(connection, tenants)
+            stuck = parking.blocked(connection, held, {key for of in keys.values() for key in of})
+            names = [name for each in mapped if (name := each.known_as())]
+            passed = outcomes.known(connection, names)
+        letters = touching.waiting(mapped, keys, stuck, passed)
+        return [
+            replace(each, letter=letters[each.offset])
+            if isinstance(each, Mapped) and each.offset in letters
+            else each
+            for each in batch
+        ]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The subscriptions whose dead letters are ours."""
+        return (self.name,)
+
+    def releasing(self, held: Held) -> Releasing:
+        """What is done with the ledger's dead letters of a partition when they are released."""
+        return Releasing(door=self, held=held)
 
     def _entries(
         self,
@@ -115,7 +175,10 @@ class Ledger:
     ) -> list[Entry]:
         """What a chunk becomes by people's keys as they are at hand."""
         _learn(batch, self._found(_whose(mapped, people) + self._asking(batch)), again=False)
-        return [entry_of(each, people) if isinstance(each, Mapped) else each for each in batch]
+        return [
+            entry_of(each, people, touching.touches) if isinstance(each, Mapped) else each
+            for each in batch
+        ]
 
     def _read(self, record: ports.Record) -> Mapped:
         read = Mapped(offset=record.offset, key=record.key, value=record.value)
@@ -156,8 +219,9 @@ class Ledger:
                 raise Unclaimed("no feed of this tenant has this id (see: wardtrail feeds list)")
             if feed.fault is not None:  # it may be mended; what was sent by it waits
                 raise ports.Transient(f"a feed can't be read: {feed.fault}")
+            read = replace(read, feed=feed)
             body, opened = self._open(message, keys)
-            read = replace(read, feed=feed, keys=opened, body=body)
+            read = replace(read, keys=opened, body=body)
             said = map_message(body, feed, received_at=instant(message["received_at"]))
         except Unclaimed as error:
             return replace(read, letter=letter_of(read, "map", "feed_unknown", str(error)))
@@ -188,8 +252,10 @@ class Ledger:
         record = UUID(message["message_id"])
         return keys.open(message["body"], person=None, record=record, field="body"), keys
 
-    def _of_the_living(self, batch: Sequence[Mapped | Entry]) -> Sequence[Mapped | Entry]:
-        """The batch, messages of a deleted tenant bare, before anything is created for them."""
+    def _of_the_living(
+        self, held: Held, batch: Sequence[Mapped | Entry]
+    ) -> tuple[Sequence[Mapped | Entry], bool]:
+        """The batch, messages of a deleted tenant bare; whether anything is parked before it."""
         tenants = {
             each.message["tenant_id"]
             for each in batch
@@ -197,14 +263,15 @@ class Ledger:
         }
         with self.database.transaction() as connection:
             gone = tenancy.gone(connection, tenants)
-        if not gone:
-            return batch
-        return [
-            Entry(offset=each.offset)
-            if isinstance(each, Mapped) and each.message and each.message["tenant_id"] in gone
-            else each
-            for each in batch
-        ]
+            parked = subscriptions.parked_keys(connection, held) > 0
+        if gone:
+            batch = [
+                Entry(offset=each.offset)
+                if isinstance(each, Mapped) and each.message and each.message["tenant_id"] in gone
+                else each
+                for each in batch
+            ]
+        return batch, parked
 
     def _people(self, batch: Sequence[Mapped]) -> dict[tuple[int, int], identities.Person]:
         """Whom each part of a message names, by offset and the part's number.
@@ -213,7 +280,10 @@ class Ledger:
         for only where a message names several, or makes one of two.
         """
         parts = {
-            (each.offset, number): part for each in batch for number, part in enumerate(each.named)
+            (each.offset, number): part
+            for each in batch
+            if each.letter is None or each.letter.state == "dead"
+            for number, part in enumerate(each.named)
         }
         everyone = [one for part in parts.values() for one in part.everyone]
         known = identity_rows.find(self.database, [name for one in everyone for name in one.names])

@@ -13,10 +13,11 @@ from schemas import events
 from schemas.events import EventType
 from schemas.failpoints import FailPoint
 from schemas.headers import Place
-from sinks import dead_letters, parking, requests, subscriptions
+from sinks import breaker, dead_letters, parking, requests, subscriptions
+from sinks.breaker import BreakerOpen
 from sinks.database import DatabaseAway
 from sinks.dead_letters import DeadLetter
-from sinks.parking import BreakerOpen, Unfit
+from sinks.parking import Unfit
 from sinks.projection import Projection
 from sinks.releasing import Releasing
 from sinks.requests import Chosen
@@ -363,7 +364,7 @@ def test_with_nothing_parked_a_batch_asks_for_nothing_more(bench, store, monkeyp
 
 
 def test_so_many_keys_stop_the_partition_and_park_no_more(bench, store, monkeypatch):
-    monkeypatch.setattr(parking, "KEYS_MAX", 3)
+    monkeypatch.setattr(breaker, "KEYS_MAX", 3)
     bench.bad = {1, 2, 3, 4}
     with pytest.raises(BreakerOpen, match="parked: 3"):
         bench.apply([kept(n, stream=n) for n in range(6)])
@@ -376,7 +377,7 @@ def test_so_many_keys_stop_the_partition_and_park_no_more(bench, store, monkeypa
 
 
 def test_the_keys_of_all_partitions_count(bench, store, monkeypatch):
-    monkeypatch.setattr(parking, "KEYS_MAX", 3)
+    monkeypatch.setattr(breaker, "KEYS_MAX", 3)
     store.take("tally", 1)
     store.run("UPDATE subscriptions SET parked_keys = 3 WHERE partition = 1")
     bench.bad = {1}

@@ -99,7 +99,7 @@ def test_a_retry_decodes_what_was_kept_and_folds_it(store, make):
     projector = make(bad)
     assert feed(projector, [got(n) for n in range(5)]) == 5
     assert applied(store) == [1]
-    letters = Letters(projector=projector)
+    letters = Letters(processor=projector)
     assert letters.round() == 0
     bad.seqs.clear()
     ask(store)
@@ -114,7 +114,7 @@ def test_what_is_asked_is_done_on_a_partition_that_is_idle(store, make):
     projector = make(bad)
     feed(projector, [got(n) for n in range(3)])
     bad.seqs.clear()
-    letters, stop = Letters(projector=projector), threading.Event()
+    letters, stop = Letters(processor=projector), threading.Event()
     thread = threading.Thread(target=letters.run, args=(stop,))
     thread.start()
     try:
@@ -138,7 +138,7 @@ def test_an_event_whose_schema_only_the_registry_knows_waits_for_a_release_that_
     writer = Writer(schema_id=0xFFFF, record=RECORD, text=catalogue.text(RECORD))
     newer = make(Bad(), Codec(Ids(newest=ids.newest, older=(writer,))))
     ask(store)
-    assert Letters(projector=newer).round() == 1
+    assert Letters(processor=newer).round() == 1
     assert applied(store) == [1, 2, 3]
     assert counts(store) == {"applied": 3}
 
@@ -149,8 +149,8 @@ def test_who_does_not_own_the_partition_leaves_the_request(store, make):
     feed(first, [got(n) for n in range(3)])
     make(bad)  # another process has taken it
     ask(store)
-    assert Letters(projector=first).round() == 0
-    assert Letters(projector=make(bad, take=False)).round() == 0
+    assert Letters(processor=first).round() == 0
+    assert Letters(processor=make(bad, take=False)).round() == 0
     assert ended(store) == [None]
 
 
@@ -161,7 +161,7 @@ def test_a_retry_that_cannot_be_executed_is_ended_with_what_happened(store, make
     bad.seqs.clear()
     store.run("REVOKE SELECT ON patient_read_models FROM wt_worker")
     ask(store)
-    assert Letters(projector=projector).round() == 1
+    assert Letters(processor=projector).round() == 1
     assert ended(store) == ["failed"]
     [row] = store.rows("SELECT said FROM dead_letter_requests")
     assert row["said"] == "InsufficientPrivilege"
@@ -180,5 +180,5 @@ def test_what_only_passes_ends_no_request(store, make, monkeypatch, error):
     ask(store)
     monkeypatch.setattr(parking, "execute", away)
     with pytest.raises(type(error)):
-        Letters(projector=projector).round()
+        Letters(processor=projector).round()
     assert ended(store) == [None]

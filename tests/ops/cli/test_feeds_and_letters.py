@@ -172,15 +172,14 @@ def test_letters_are_asked_about_by_cause_projection_and_feed(desk, loaded) -> N
     assert requested(desk, loaded, second) == []
 
 
-def test_who_asks_about_none_or_about_no_projections_letter_is_told(desk) -> None:
+def test_who_asks_about_none_or_about_one_that_waits_is_told(desk) -> None:
     assert desk.run("dead-letters", "retry", "--reason", "x").exit_code == 2
     assert desk.run("dead-letters", "retry", str(uuid4())).exit_code == 2, "no reason given"
-    ledgers = letter(desk, subscription="ledger")
     waiting = letter(desk, 18, state="parked", key="k")
-    for number in (ledgers, waiting):
+    for number in (str(uuid4()), waiting):
         told = desk.run("dead-letters", "retry", number, "--reason", "x", "--yes")
         assert told.exit_code == 1
-        assert "no dead letter of a projection fits" in told.stderr
+        assert "no dead letter fits" in told.stderr
 
 
 def test_who_asks_about_more_than_is_asked_at_once_is_told_so(desk, monkeypatch) -> None:
@@ -191,3 +190,23 @@ def test_who_asks_about_more_than_is_asked_at_once_is_told_so(desk, monkeypatch)
     told = desk.run("dead-letters", "retry", *chosen, "--dry-run").stderr.splitlines()
     assert told[0].startswith("patients: fold_failed: 2 dead")
     assert told[1] == "wardtrail: at once at most 2 (hint: then again)"
+
+
+def test_the_ledgers_letters_are_listed_by_cause_feed_and_family_and_asked_about(
+    desk, loaded
+) -> None:
+    (feed,) = loaded(desk.run("feeds", "list", "--json"))
+    given = {"subscription": "ledger", "stage": "map", "reason": "r", "feed_id": feed["id"]}
+    first = letter(desk, 1, cause="charset", family="results", **given)
+    letter(desk, 2, cause="structure", family="adt", **given)
+    letter(desk, 3)
+    for options, count in (
+        (("--cause", "charset"), 1), (("--feed", "demo"), 2), (("--feed", "none"), 0),
+        (("--feed", "demo", "--cause", "refused"), 0),
+    ):  # fmt: skip
+        assert len(loaded(desk.run("dead-letters", "list", "--json", *options))) == count
+    assert "results" in desk.run("dead-letters", "list", "--cause", "charset").stdout
+    assert "family:       results" in desk.run("dead-letters", "show", first).stdout
+    why = ("--reason", "x", "--yes")
+    done = desk.run("dead-letters", "retry", "--projection", "ledger", *why)
+    assert done.stdout == "asked for: 2, asked for before: 0\n"

@@ -247,7 +247,8 @@ def test_a_fault_of_deciding_stops_its_message_alone_and_says_nothing_of_it(
         return real(facts, *given, **more)
 
     monkeypatch.setattr(room, step, fail)
-    assert line.send(*(line.record(adt(each)) for each in ("A01", "A02", "A03"))) == 3
+    other = adt("A03", mrn="CANARYOTHER^^^NORTH^MR").replace(b"VISIT", b"STAY")
+    assert line.send(*(line.record(each) for each in (adt("A01"), adt("A02"), other))) == 3
     letter = line.letter()
     assert (letter["stage"], letter["cause"]) == ("decide", "decide_failed")
     assert "Zyqorv" not in letter["reason"] + caplog.text

@@ -1,0 +1,14 @@
+"""Messages that wait in the ledger behind a dead one of the same patient."""
+
+from migrations.frozen import run
+
+revision = "024"
+down_revision = "022"
+
+
+def upgrade() -> None:
+    run(__file__)
+
+
+def downgrade() -> None:
+    run(__file__, ".down.sql")
