@@ -95,7 +95,7 @@ def _darkened(entry: Entry, tombs: Mapping[str, Tomb], counts: dict[str, int]) -
         counts[entry.message["outcome"]] -= 1
         counts["ignored"] += 1
         message = {**entry.message, "outcome": "ignored", "reason": UNDONE, "body_sealed": b""}
-        return Entry(offset=entry.offset, message=message)
+        return Entry(offset=entry.offset, message=message, stands=entry.stands)
     events = [_without_texts(event, tombs, entry.said_at) for event in entry.events]
     entry = replace(entry, events=events)
     if not any(tomb.dark(entry.said_at) for tomb in tombs.values()):

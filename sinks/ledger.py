@@ -34,6 +34,7 @@ from sinks.batches import UNIQUE_VIOLATION, bisect, unseen, until_hole
 from sinks.database import Database, Refused, Row, for_tenants
 from sinks.dead_letters import DeadLetter
 from sinks.numbering import Entry, State, number, sift
+from sinks.parking import Unfit
 from sinks.subscriptions import Held
 from sinks.write import write
 
@@ -154,7 +155,7 @@ def write_down(
 
     Locks the partitions that they need and those of ``extra``, or all of them where it is None.
     Returns the entries as they came out, commands decided and erased people darkened; raises
-    :class:`Wider`.
+    :class:`Wider`, and :class:`~sinks.parking.Unfit` where one that is released is dead again.
     """
     homes = _homes(connection, new, held.partition)
     wanted = None if extra is None else sorted({*homes.values(), *extra})
@@ -169,6 +170,9 @@ def write_down(
         raise Wider(beyond)
     hit("ledger: loaded")
     new = _decided(connection, new, now, counts)
+    for entry in new:
+        if entry.letter is not None and entry.stands is not None:  # its letter stands already
+            raise unfit(entry.letter)
     subject_keys.erase(connection, [each.erases for each in new if each.erases])
     new = darkening.darken(connection, new, counts)
     numbered = number(new, homes, states, heads, now=now, held=held)
@@ -188,6 +192,11 @@ def write_down(
     connection.execute("NOTIFY wardtrail_messages")  # who answers by the outcome waits for it
     hit("ledger: written")
     return new
+
+
+def unfit(letter: DeadLetter) -> Unfit:
+    """What a letter says of a record that is dead again."""
+    return Unfit(stage=letter.stage, cause=letter.cause, reason=letter.reason)
 
 
 def _of_the_living(connection: Connection[Row], entries: Sequence[Entry]) -> Sequence[Entry]:
@@ -368,7 +377,7 @@ def _dead(entry: Entry, letter: DeadLetter) -> Entry:
     return Entry(
         offset=entry.offset, message=message, letter=letter, asked=command or entry.asked,
         about=entry.about | darkening.people(entry.events), names=entry.names,
-        said_at=entry.said_at, family=entry.family,
+        said_at=entry.said_at, family=entry.family, stands=entry.stands,
     )  # fmt: skip
 
 

@@ -32,7 +32,8 @@ class Entry:
     ``said_at`` is when the sender says that it was said; ``about`` are people (ids as text) and
     ``names`` gives identifiers of whom it is about beside its events'. It ``erases`` somebody.
     ``family`` is its message type's, and ``touches`` gives the keys under which it would wait
-    (:mod:`sinks.waiting`); of a record that is released, its row of ``messages`` ``stands``.
+    (:mod:`sinks.waiting`). Of a record that is released, ``stands`` tells whether its row of
+    ``messages`` is there.
     """
 
     offset: int
@@ -52,7 +53,7 @@ class Entry:
     erases: Erased | None = None
     family: str | None = None
     touches: Callable[[], frozenset[str]] | None = field(default=None, repr=False)
-    stands: bool = False
+    stands: bool | None = None
 
     def known_as(self) -> tuple[str, str, str] | None:
         """Tenant, feed and message id, by which the same message is known again."""

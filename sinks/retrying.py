@@ -11,7 +11,6 @@ from schemas import sealing
 from sinks import ledger, outcomes, tenancy
 from sinks.database import Row, for_tenants
 from sinks.numbering import Entry
-from sinks.parking import Unfit
 from sinks.subscriptions import Held
 
 TAKEN_OUT = "an erasure took it out before it was released"
@@ -34,7 +33,8 @@ def retry(
     :class:`~sinks.parking.Unfit` where one is dead again, and what the database refuses.
     """
     for entry in entries:
-        _refuse(entry)
+        if entry.letter is not None:
+            raise ledger.unfit(entry.letter)
     tenants = {name[0] for each in entries if (name := each.known_as())}
     for_tenants(connection, tenants)
     ledger.lock_all(connection, topic)  # before rows of messages, as batches do
@@ -58,7 +58,6 @@ def retry(
         connection, held, new, Counter[str](), topic=topic, line=line, extra=None
     )
     for entry in written:
-        _refuse(entry)
         assert entry.message is not None, "who isn't known by a name was passed"
         became[entry.offset] = entry.message["outcome"]
     _become(connection, [entry for entry in written if entry.stands])
@@ -78,13 +77,6 @@ def taken_out(offset: int, name: tuple[str, str, str]) -> Entry:
 
 def _emptied(entry: Entry) -> bool:
     return entry.message is not None and entry.message["reason"] == TAKEN_OUT
-
-
-def _refuse(entry: Entry) -> None:
-    """Raise what an entry says of itself that is dead, again or in the deciding."""
-    if entry.letter is not None:
-        dead = entry.letter
-        raise Unfit(stage=dead.stage, cause=dead.cause, reason=dead.reason)
 
 
 def _rows(
