@@ -1,7 +1,7 @@
 """Families of messages: those of one tell of one thing after another, and wait for each other."""
 
 FAMILIES = {
-    "ADT": "adt", "BAR": "adt",
+    "ADT": "adt",
     "ORU": "results", "OUL": "results", "VXU": "results",
     "ORM": "orders", "OMG": "orders", "OML": "orders", "OMI": "orders", "OMP": "orders",
     "OMN": "orders", "OMD": "orders", "OMS": "orders", "RDE": "orders", "RDS": "orders",
