@@ -1,6 +1,9 @@
 """Parking in the ledger: what follows a dead message of a patient waits, and comes in in order."""
 
 import random
+import signal
+import subprocess
+import sys
 import uuid
 from collections import defaultdict
 from dataclasses import replace
@@ -454,6 +457,64 @@ def test_a_discard_gives_up_one_message_and_releases_the_others(bench):
 POINTS = [
     "ledger: loaded", "ledger: decided", "ledger: written", "sink: writing", "sink: released",
 ]  # fmt: skip
+# Imports once, and has a child for each point that is read: it ends as that one did.
+KILLED = """
+import os, sys
+from schemas import failpoints
+from schemas.codec import Codec, Ids
+from schemas.sealing import Root
+from sinks.database import Database
+from streams import log
+from streams.ledger.processor import Ledger
+from streams.letters import Letters
+from streams.ownership import Ownership
+log.topic_ids = lambda _, topics: dict.fromkeys(topics, "id-1")
+url = sys.argv[1]
+for point in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        database = Database.open(url, name="killed", size=4)
+        owned = Ownership(
+            database=database, url=url, subscriptions=("ledger",), bootstrap_servers="",
+            owner="killed",
+        )
+        processor = Ledger(
+            database=database, ownership=owned, codec=Codec(Ids.in_order()),
+            root=Root(bytes(range(32))),
+        )
+        processor.take([("emr.hl7v2.v1", 0)], generation=1)
+        failpoints._armed = failpoints.parse(point.strip() + "=kill")
+        Letters(processor=processor).round()
+        os._exit(0)
+    print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_a_release_is_done_once_whoever_is_killed_at_whichever_point_of_it(bench):
+    told = story("A")
+    bench.bad = {told[0][1]}
+    bench.of_one(*told)
+    before = bench.states(), bench.counted(), bench.outcomes()
+    bench.ask()
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, bench.store.worker],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as killed:  # fmt: skip
+        for point in POINTS:
+            killed.stdin.write(point + "\n")
+            killed.stdin.flush()
+            assert killed.stdout.readline().strip() == str(int(signal.SIGKILL)), point
+            assert (bench.states(), bench.counted(), bench.outcomes()) == before, point
+            assert bench.events() == []
+        for expected in (signal.SIGKILL, 0):
+            killed.stdin.write("sink: committed\n")
+            killed.stdin.flush()
+            assert killed.stdout.readline().strip() == str(int(expected))
+        killed.stdin.close()
+        killed.wait(30)
+    assert bench.ended() == [("done", 4)]
+    assert bench.counted() == {"applied": 4}
+    bench.nothing_waits()
 
 
 @pytest.mark.parametrize("point", POINTS)
