@@ -271,7 +271,7 @@ class Replies:
         if became is None or became.cancelled() or became.exception() is not None:
             return None
         said = became.result()
-        if said is None or said.outcome == "applied":
+        if said is None or said.outcome in ("applied", "parked"):  # what waits comes in later
             return None if said is None else verdict
         reason = (said.reason or "no reason")[:REASON_MAX]
         if said.outcome == "dead":

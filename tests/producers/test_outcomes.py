@@ -17,6 +17,7 @@ from tests.producers.test_batches import heard
 ASKING = replace(FEED, answer_when=OUTCOME, ignored_answer="AE")
 APPLIED = Became(outcome="applied", reason="visit without number")
 IGNORED = Became(outcome="ignored", reason="message type not mapped: SIU")
+WAITING = Became(outcome="parked", reason="it waits behind another message of its patient")
 DEAD = Became(outcome="dead", reason="a NUL is inside | the message")
 
 
@@ -42,6 +43,7 @@ def run(test):
     ("became", "feed", "answer"),
     [
         (APPLIED, ASKING, ("AA", "1", None)),
+        (WAITING, replace(ASKING, ignored_answer="AR"), ("AA", "1", None)),
         (IGNORED, ASKING, ("AE", "1", 200)),
         (IGNORED, replace(ASKING, ignored_answer="AR"), ("AR", "1", 200)),
         (IGNORED, replace(ASKING, ignored_answer="AA"), ("AA", "1", None)),

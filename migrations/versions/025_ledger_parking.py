@@ -2,8 +2,8 @@
 
 from migrations.frozen import run
 
-revision = "024"
-down_revision = "022"
+revision = "025"
+down_revision = "024"
 
 
 def upgrade() -> None:
