@@ -63,7 +63,7 @@ class Refusals(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Became:
-    """What became of a message: ``applied``, ``ignored`` or ``dead``; the reason says why."""
+    """What became of a message: ``applied``, ``ignored``, ``dead`` or ``parked``, and why."""
 
     outcome: str
     reason: str | None

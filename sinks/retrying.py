@@ -11,8 +11,14 @@ from schemas import sealing
 from sinks import ledger, outcomes, tenancy
 from sinks.database import Row, for_tenants
 from sinks.numbering import Entry
+from sinks.parking import Unfit
 from sinks.subscriptions import Held
 
+ERASED = {
+    "stage": "decide",
+    "cause": "erased",
+    "reason": "it tells of a person who was erased (hint: discard it)",
+}
 TAKEN_OUT = "an erasure took it out before it was released"
 _OPEN = ("dead", "parked")
 
@@ -57,8 +63,12 @@ def retry(
     written = ledger.write_down(
         connection, held, new, Counter[str](), topic=topic, line=line, extra=None
     )
-    for entry in written:
-        assert entry.message is not None, "who isn't known by a name was passed"
+    for told, entry in zip(new, written, strict=True):
+        assert told.message is not None, "who isn't known by a name was passed"
+        assert entry.message is not None, "and keeps its message"
+        # Nobody here may take a body out of its row: an erasure does, where it can be read.
+        if entry.stands and told.message["body_sealed"] and not entry.message["body_sealed"]:
+            raise Unfit(**ERASED)
         became[entry.offset] = entry.message["outcome"]
     _become(connection, [entry for entry in written if entry.stands])
     outcomes.count_again(connection, again)
@@ -108,7 +118,7 @@ def _become(connection: Connection[Row], entries: Sequence[Entry]) -> None:
         done = connection.execute(
             _BECOME,
             {
-                "emptied": not message["body_sealed"], "events": len(entry.events),
+                "events": len(entry.events),
                 **{
                     each: message.get(each) for each in (
                         "tenant_id", "feed_id", "message_id", "outcome", "reason",
@@ -132,8 +142,7 @@ UPDATE messages SET
     outcome = %(outcome)s, reason = %(reason)s, events = %(events)s,
     mapper_version = coalesce(%(mapper_version)s, mapper_version),
     message_type = coalesce(%(message_type)s, message_type),
-    control_hmac = coalesce(%(control_hmac)s::uuid, control_hmac),
-    body_sealed = CASE WHEN %(emptied)s THEN ''::bytea ELSE body_sealed END
+    control_hmac = coalesce(%(control_hmac)s::uuid, control_hmac)
 WHERE tenant_id = %(tenant_id)s AND feed_id = %(feed_id)s AND message_id = %(message_id)s
   AND outcome IN ('dead', 'parked')
 RETURNING message_id

@@ -1,6 +1,6 @@
 ALTER TABLE dead_letters DROP COLUMN family;
 
-REVOKE UPDATE (outcome, reason, mapper_version, events, message_type, control_hmac, body_sealed)
+REVOKE UPDATE (outcome, reason, mapper_version, events, message_type, control_hmac)
     ON messages FROM wt_worker;
 COMMENT ON COLUMN messages.reason IS 'why ignored, dead or left out in part; never a patient''s data';
 ALTER TABLE messages DROP CONSTRAINT ck_messages_outcome;

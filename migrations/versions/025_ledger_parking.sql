@@ -5,8 +5,8 @@ ALTER TABLE messages ADD CONSTRAINT ck_messages_outcome
     CHECK (outcome IN ('applied', 'ignored', 'dead', 'parked'));
 COMMENT ON COLUMN messages.reason IS
     'why ignored, dead, parked or left out in part; never a patient''s data';
--- What it became, when it is released; the row's names and place never change.
-GRANT UPDATE (outcome, reason, mapper_version, events, message_type, control_hmac, body_sealed)
+-- What it became, when it is released; what was told, and where it came, never change.
+GRANT UPDATE (outcome, reason, mapper_version, events, message_type, control_hmac)
     ON messages TO wt_worker;
 
 ALTER TABLE dead_letters ADD COLUMN family VARCHAR(20);

@@ -50,7 +50,7 @@ FOR_WORKERS = {"deleted_tenants", "deleted_positions"}  # of nobody that there i
 # What was told, and the keys and names that ids are made of: a bug there couldn't be mended.
 NEVER_UPDATED = {
     "events": "data = '{}'",
-    "messages": "mapper_version = 2",
+    "messages": "body_sealed = ''",
     "tenant_keys": "wrapped = ''",
     "patient_identifiers": "type = ''",
     "patient_merges": "kind = 'undo'",

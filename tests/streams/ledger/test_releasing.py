@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import uuid
 
 import pytest
 
@@ -11,6 +12,7 @@ from schemas.sealing import KeyServiceAway
 from sinks import dead_letters, parking, retrying
 from sinks.database import DatabaseAway
 from streams import ports
+from tests.keyed import erase
 from tests.streams.ledger.parked import story, trouble
 from tests.streams.ledger.told import (
     FEEDS,
@@ -262,7 +264,25 @@ def test_a_record_that_an_erasure_emptied_while_it_waited_is_ignored_and_holds_u
     assert bench.retry() == ("done", 4)
     assert bench.counted() == {"applied": 3, "ignored": 1}
     [row] = bench.store.rows("SELECT * FROM messages WHERE outcome = 'ignored'")
-    assert (row["reason"], bytes(row["body_sealed"])) == (retrying.TAKEN_OUT, b"")
+    assert row["reason"] == retrying.TAKEN_OUT
+
+
+def test_a_dead_message_of_somebody_who_was_erased_since_stays_and_can_be_discarded(bench):
+    told = story("A")
+    bench.of_one(told[0])
+    bench.feed(bench.record(b"no message", mrn="A"))
+    bench.of_one(told[1])
+    erase(bench.store.database, TENANT, uuid.UUID(bench.patient("A")))
+    assert bench.states() == {1: "dead", 2: "parked"}
+    bench.ask("discard")
+    bench.round()
+    assert bench.ended() == [("partly", 0)]
+    [row] = bench.store.rows("SELECT cause FROM dead_letters WHERE state = 'dead'")
+    assert row["cause"] == "erased"
+    bench.ask("discard")
+    bench.round()
+    assert bench.ended()[-1] == ("done", 0)
+    assert bench.store.rows("SELECT FROM parked_records") == []
 
 
 def test_a_message_that_the_database_refuses_parks_and_is_released_too(bench):
