@@ -24,8 +24,8 @@ _KEY = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def names(mapped: Mapped) -> list[Name]:
-    """The identifiers that the message names anybody by, as the database knows them."""
-    if mapped.message is None or mapped.keys is None:
+    """The identifiers by which the message tells of anybody, as the database knows them."""
+    if mapped.message is None or mapped.keys is None or not _tells(mapped):
         return []
     tenant, key = mapped.message["tenant_id"], mapped.keys.identity
     return [
