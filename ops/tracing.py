@@ -185,7 +185,7 @@ def answered(header: Header | NoHeader, feed: Feed | None, outcome: str) -> tupl
 
 def _by_outcome(feed: Feed | None, outcome: str) -> str:
     """The application's code: of custody, or by what became of it where its feed asks for that."""
-    if feed is None or feed.answer_when != OUTCOME or outcome == "applied":
+    if feed is None or feed.answer_when != OUTCOME or outcome in ("applied", "parked"):
         return answers.ACCEPTED
     return feed.refusal_answer if outcome == "dead" else feed.ignored_answer
 

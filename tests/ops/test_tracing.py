@@ -122,6 +122,7 @@ def test_a_masked_line_is_bounded_in_length():
         (b"||||", {"answer_when": "outcome"}, "applied", ("AA",)),
         (b"||||", {"answer_when": "outcome", "refusal_answer": "AE"}, "dead", ("AE",)),
         (b"||||", {"answer_when": "outcome", "ignored_answer": "AR"}, "ignored", ("AR",)),
+        (b"||||", {"answer_when": "outcome", "ignored_answer": "AR"}, "parked", ("AA",)),
         (b"|||AL|ER", {"answer_when": "outcome"}, "dead", ("CA", "AR")),
     ],
 )
