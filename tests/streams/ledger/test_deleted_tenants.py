@@ -41,8 +41,8 @@ def test_a_deletion_between_two_statements_of_a_chunk_leaves_nothing(line, monke
     )
     look = Ledger._of_the_living
 
-    def looked(processor, batch):
-        living = look(processor, batch)
+    def looked(processor, given, batch):
+        living = look(processor, given, batch)
         lifecycle.delete(line.store.migrate, TENANT, "north")
         if not held:
             processor.keyring.clear()
