@@ -29,6 +29,9 @@ TAKE_SECONDS = 30.0  # Faust gives a seek broker_request_timeout, 90 s, and then
 # partition that it doesn't ask for isn't read until it ends: then it must be short.
 ALL_ASKED_MS, SOME_ASKED_MS = 1_500, 20
 GATHER_SECONDS = 0.01  # for partitions that are being emptied to be asked for together
+# What is read is asked for by partition too, and without those whose buffers are full. To wait
+# for others long while these have room again would hold them up as well.
+SOME_READ_SECONDS = 0.02
 MIRROR_SECONDS = 5.0  # a commit to Kafka is given up after this; the next one carries it
 
 
@@ -137,6 +140,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._room.wait(), timeout)
             return
+        if self._buffered_partitions:
+            timeout = min(timeout, SOME_READ_SECONDS)
         fetched, _ = await self._wait_next_records(timeout)
         # Asked after the wait, which may have been for a rebalance and the seek that ends it.
         generation = self.app.consumer_generation_id

@@ -384,6 +384,35 @@ def test_what_is_read_beside_a_transaction_is_applied_by_the_next_one_together(
     assert batches == [[0], [1, 2], [3]]
 
 
+def test_a_partition_whose_buffer_was_full_is_read_on_while_the_others_are_silent(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = transport.Consumer.getmany
+    monkeypatch.setattr(transport.Consumer, "getmany", lambda self, **_: read(self, 3_600.0))
+    begun, go = threading.Event(), threading.Event()
+
+    def trouble(*_: object) -> None:
+        begun.set()
+        assert go.wait(PATIENCE_SECONDS)
+
+    fake = Fake(line.topic, line.store)
+    fake.trouble = trouble
+    tp = TP(line.topic, 0)
+    with line.worker(fake) as app:
+        line.produce(1, partitions=[0])
+        assert begun.wait(PATIENCE_SECONDS)
+        sent = 1
+        while tp not in app.consumer._buffered_partitions:
+            line.produce(1, partitions=[0])
+            sent += 1
+            until(lambda n=sent: len(app.consumer._read[tp]) == n - 1, "a chunk that waits")
+        line.produce(1, partitions=[0])
+        fetched = app.consumer._thread._consumer._fetcher._records
+        until(lambda: tp in fetched, "a record that there is no room for")
+        go.set()
+        until(lambda: line.total() == sent + 1, "all records")
+
+
 @pytest.mark.parametrize(
     ("offsets", "seeks", "limit", "gathered"),
     [
