@@ -43,16 +43,18 @@ def create(database: Database, wanted: Sequence[Known]) -> Mapping[Name, str]:
     Returns whom each of them names now, which may be another than was wanted; nothing of a
     tenant that is being deleted.
     """
-    if wanted:
-        rows = sorted({known.name: known for known in wanted}.items())
-        columns = zip(
-            *((*name, known.type[:20], known.patient_id) for name, known in rows), strict=True
-        )
-        arrays = [list(column) for column in columns]
-        with database.transaction() as connection:
-            for_tenants(connection, arrays[0])
-            connection.execute(_CREATE, arrays)
-    return find(database, [known.name for known in wanted])
+    if not wanted:
+        return {}
+    rows = sorted({known.name: known for known in wanted}.items())
+    columns = zip(
+        *((*name, known.type[:20], known.patient_id) for name, known in rows), strict=True
+    )
+    arrays = [list(column) for column in columns]
+    with database.transaction() as connection:
+        for_tenants(connection, arrays[0])
+        connection.execute(_CREATE, arrays)
+        # Another's that was being made was waited for, so this sees whoever was first.
+        return within(connection, arrays[:3])
 
 
 _FIND = """

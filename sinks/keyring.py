@@ -129,7 +129,12 @@ class Keyring:
         if not wanted:
             return {}
         now = self._clock()  # before they are read: a key is held no longer than its minute
-        rows = subject_keys.find(self._database, wanted)
+        return self._taken(wanted, subject_keys.find(self._database, wanted), now)
+
+    def _taken(
+        self, wanted: Sequence[Name], rows: Mapping[Name, Sequence[Stored]], now: float
+    ) -> dict[Name, Subject]:
+        """Keys as their rows had them after ``now``, held from now on."""
         wrappers = self._wrappers(
             {(each.name[0], each.tenant_key_version) for row in rows.values() for each in row
              if each.wrapped is not None}
@@ -183,10 +188,12 @@ class Keyring:
 
     def _made(self, lacking: Sequence[Name]) -> dict[Name, Subject]:
         """Those who lack a key with one: ours, or another's who was faster."""
-        ours = subject_keys.create(self._database, [self._wrapped(name, 1) for name in lacking])
+        now = self._clock()
+        made = [self._wrapped(name, 1) for name in lacking]
+        ours, rows = subject_keys.create(self._database, made)
         for name in ours:
             self._counter(name, 1).add(BLOCK)
-        return self._asked(lacking)
+        return self._taken(lacking, rows, now)
 
     def _wrapped(self, name: Name, version: int) -> Stored:
         """A new key of a person, wrapped by the newest of the tenant's."""

@@ -55,27 +55,27 @@ def find(database: Database, wanted: Collection[Name]) -> dict[Name, list[Stored
     tenants, subjects = _arrays(wanted)
     with database.transaction() as connection:
         for_tenants(connection, tenants)
-        rows = connection.execute(_FIND, (tenants, subjects)).fetchall()
-    found: dict[Name, list[Stored]] = {}
-    for row in rows:
-        stored = _stored(row)
-        found.setdefault(stored.name, []).append(stored)
-    return found
+        return _versions(connection, tenants, subjects)
 
 
-def create(database: Database, made: Collection[Stored]) -> set[Name]:
-    """Store first versions; whose was stored, with a block set aside. The first one wins.
+def create(
+    database: Database, made: Collection[Stored]
+) -> tuple[set[Name], dict[Name, list[Stored]]]:
+    """Store first versions; whose was stored, with a block set aside, and what all have now.
 
-    Of a tenant that is being deleted none is stored.
+    The first one wins. Of a tenant that is being deleted none is stored.
     """
     if not made:
-        return set()
+        return set(), {}
     rows = sorted(made, key=lambda each: each.name)
+    tenants, subjects = _arrays({each.name for each in rows})
     with database.transaction() as connection:
-        for_tenants(connection, {each.name[0] for each in rows})
+        for_tenants(connection, tenants)
         stored = _insert(connection, rows)
+        # Another's that was being made was waited for, so this sees whoever was first.
+        found = _versions(connection, tenants, subjects)
         hit("keys: made")
-    return stored
+    return stored, found
 
 
 def set_aside(
@@ -186,6 +186,16 @@ def _follows(each: Stored, newest: Mapping[Name, Row], said: Mapping[Name, datet
         return False
     later: bool = said[each.name] > row["destroyed_at"]
     return later
+
+
+def _versions(
+    connection: Connection[Row], tenants: list[UUID], subjects: list[UUID]
+) -> dict[Name, list[Stored]]:
+    found: dict[Name, list[Stored]] = {}
+    for row in connection.execute(_FIND, (tenants, subjects)).fetchall():
+        stored = _stored(row)
+        found.setdefault(stored.name, []).append(stored)
+    return found
 
 
 def _insert(connection: Connection[Row], rows: Sequence[Stored]) -> set[Name]:
