@@ -28,7 +28,7 @@ Offsets = Mapping[int, int]
 
 
 class Sharing:
-    """A thread that looks twice a second, and sets the shares of :class:`Quotas`."""
+    """A thread that looks five times a second, and sets the shares of :class:`Quotas`."""
 
     def __init__(
         self, quotas: Quotas, read: Callable[[], Offsets], ends: Callable[[], Offsets]
@@ -85,7 +85,7 @@ class Sharing:
     def _set(self, shares: Shares) -> None:
         before, self._shares = self._shares, shares
         until = shares.looks[-1].at + GOOD_SECONDS if shares.looks else 0.0
-        self._quotas.share(shares.given, until)
+        self._quotas.share(shares.given, until, others=shares.others)
         for tenant in shares.slowed.keys() - before.slowed.keys():
             logger.warning("a tenant is slowed to its share of what the ledger takes: %s", tenant)
         for tenant in before.slowed.keys() - shares.slowed.keys():

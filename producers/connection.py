@@ -7,6 +7,8 @@ sender sends the rest again (invariant 1).
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, cast
@@ -53,6 +55,8 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder(server.limits.frame_bytes)
         self._replies = Replies(server)
+        self._read: deque[Frame | Refusal] = deque()  # and not taken: it waits for a quota
+        self._read_bytes = 0  # of its frames
         self._held = 0  # bytes as last reported to the counters
         self._paused = False
         self._owing = False  # its feed has sent as much as it may
@@ -93,6 +97,8 @@ class Connection(asyncio.Protocol):
         if self._woken is not None:
             self._woken.cancel()
         self._replies.forget()
+        self._read.clear()
+        self._read_bytes = 0
         self._decoder = Decoder(1)
         self._report_held()
 
@@ -110,7 +116,7 @@ class Connection(asyncio.Protocol):
         With TLS the transport closes at once, and what is in flight then isn't answered.
         """
         if not self._ending:
-            self._take(self._decoder.settle())
+            self._take(self._decoder.settle(), whole=True)
         if not self._ending:
             for refusal in self._decoder.finish():
                 self._counters.refused[refusal.cause] += 1
@@ -159,7 +165,7 @@ class Connection(asyncio.Protocol):
                     self.end("frame time-out")
             elif not (self._replies or self._owing) and now - self._active > limits.idle_seconds:
                 self.end("idle")
-            self._balance()
+            self._take()
 
     @property
     def _full(self) -> bool:
@@ -169,10 +175,13 @@ class Connection(asyncio.Protocol):
             or self._blocked_since is not None
         )
 
-    def _take(self, items: list[Frame | Refusal]) -> None:
-        for item in items:
-            if self._ending:
-                break
+    def _take(self, items: Collection[Frame | Refusal] = (), *, whole: bool = False) -> None:
+        """Take what was read, in order, as far as quotas allow or else as a whole."""
+        self._read.extend(items)
+        self._read_bytes += sum(len(each.payload) for each in items if isinstance(each, Frame))
+        while self._read and not self._ending and (whole or not self._over_quota()):
+            item = self._read.popleft()
+            self._read_bytes -= len(item.payload) if isinstance(item, Frame) else 0
             try:
                 self._handle(item)
             except (KeysAway, KeyMissing):
@@ -191,7 +200,7 @@ class Connection(asyncio.Protocol):
         elif self._frame_since is None:
             self._frame_since = self._heard
         self._drain()
-        if self._decoder.closed and not self._ending:
+        if self._decoder.closed and not self._read and not self._ending:
             self.end("no MLLP")
         self._balance()
 
@@ -317,8 +326,7 @@ class Connection(asyncio.Protocol):
         if not future.cancelled():
             future.exception()  # seen, also where the connection has gone
         if self._replies:
-            self._drain()
-            self._balance()
+            self._take()
 
     def _drain(self) -> None:
         """Answer as far as the outcomes are known."""
@@ -372,10 +380,10 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         self._woken = None
-        self._balance()
+        self._take()
 
     def _report_held(self) -> None:
-        held = self._replies.in_flight + self._decoder.held
+        held = self._replies.in_flight + self._decoder.held + self._read_bytes
         self._counters.held_bytes += held - self._held
         self._held = held
 

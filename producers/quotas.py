@@ -7,13 +7,16 @@ and TCP tells the sender. Only a connection too many is closed, before anything 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from random import uniform
 from uuid import UUID
 
 from schemas.feeds import Feed
 
 # A feed that nobody has sent by for so long has its tokens back; its bucket is forgotten.
 FORGET_SECONDS = 60.0
-CREDIT_SECONDS = 0.05  # until a connection that waits for its tenant's share looks again
+# Until a connection that waits for its tenant's share looks again; by chance a little more or
+# less, so that none of a tenant's is always the first.
+CREDIT_SECONDS, CREDIT_SPREAD = 0.05, 0.5
 BUCKETS_MAX = 10_000  # forgotten are the full ones first
 
 
@@ -21,7 +24,7 @@ BUCKETS_MAX = 10_000  # forgotten are the full ones first
 class Bucket:
     """Tokens that come at a steady rate, at most a second's worth; below zero they are owed.
 
-    What was read at once is taken whole, so the debt is bounded by one read of each connection.
+    A batch is taken whole, and all that was read when its sender hangs up.
     """
 
     rate: int
@@ -49,16 +52,18 @@ class Quotas:
         self._in_flight: Counter[UUID] = Counter()
 
         self._credits: dict[UUID, int] = {}
+        self._others: int | None = None
         self._credits_until = 0.0
         self._held: set[UUID] = set()
         self.sent: Counter[UUID] = Counter()  # messages by tenant, since the start
 
-    def share(self, given: Mapping[UUID, int], until: float) -> None:
-        """Let each of these tenants send so many messages until that time; others as they like.
+    def share(self, given: Mapping[UUID, int], until: float, *, others: int | None = None) -> None:
+        """Let each of these tenants send so many messages until that time, and any other so many.
 
-        Another thread may call this, and :meth:`held`.
+        Where those are None they send as they like. Another thread may call this, and
+        :meth:`held`.
         """
-        self._credits_until, self._credits = until, dict(given)
+        self._credits_until, self._others, self._credits = until, others, dict(given)
 
     def held(self) -> Collection[UUID]:
         """Who had to wait for a share since this was last asked."""
@@ -68,18 +73,21 @@ class Quotas:
     def charge(self, feed: Feed, now: float) -> None:
         """A message of this feed was taken."""
         self.sent[feed.tenant_id] += 1
-        if feed.tenant_id in self._credits:
-            self._credits[feed.tenant_id] -= 1
+        left = self._credits.get(feed.tenant_id, self._others)
+        if left is not None:
+            self._credits[feed.tenant_id] = left - 1
         for bucket in self._of(feed, now):
             bucket.take(now)
 
     def wait(self, feed: Feed, now: float) -> float:
         """Seconds during which the feed's connections shouldn't be read."""
         wait = max((bucket.owed(now) for bucket in self._of(feed, now)), default=0.0)
-        if self._credits.get(feed.tenant_id, 1) > 0 or now >= self._credits_until:
+        left = self._credits.get(feed.tenant_id, self._others)
+        if left is None or left > 0 or now >= self._credits_until:
             return wait
         self._held.add(feed.tenant_id)
-        return max(wait, CREDIT_SECONDS)
+        spread = uniform(1 - CREDIT_SPREAD, 1 + CREDIT_SPREAD)  # noqa: S311  no secret
+        return max(wait, CREDIT_SECONDS * spread)
 
     def crowded(self, feed: Feed) -> bool:
         """Whether as many bytes of the feed are in flight as may be."""

@@ -13,10 +13,11 @@ from uuid import UUID
 
 LOOK_SECONDS = 0.2  # a look costs two small questions
 LOOKS = 75  # that are remembered: what waits longer than 15 s counts as waiting so long
-TARGET_SECONDS = 0.2  # how long what is sent should wait; a transaction under load takes half
-WINDOW_BEGIN, WINDOW_LEAST, WINDOW_MOST = 200, 32, 10_000  # messages of all tenants together
+TARGET_SECONDS = 0.05  # of which nothing gets rid: what waits longer is a queue that stands
+WINDOW_BEGIN, WINDOW_LEAST, WINDOW_MOST = 100, 16, 10_000  # messages of all tenants together
+FREE = 100  # that a tenant may send between two looks who isn't known to send too many
 GROWTH, FALL = 1.05, 0.7  # by look: as long as somebody waits for the window; at most
-SMOOTH = 0.3  # of what a look shows counts: the ledger moves by transactions
+DELAY_LOOKS = 5  # the least delay of them counts: what waits for a transaction alone is no queue
 LEAST = 0.1  # of what the ledger takes goes to those who are over their part, at all times
 RATE_LOOKS = 10  # over which it is measured
 PRESENT_SECONDS = 60.0  # since its last message a tenant counts as one who may have to wait
@@ -47,19 +48,26 @@ class Shares:
     """What follows from the looks so far.
 
     ``given`` are the messages that a tenant may send until the next look, of all that are
-    present if they are several, and ``owed`` what was read of it at once beyond that;
-    ``slowed`` when those last had to wait who sent more than their part. ``delay`` is how long
-    ago that was sent which the ledger reads now, in seconds.
+    present if they are several, and ``others`` those of one who isn't, where anybody is;
+    ``owed`` is what was taken of a tenant at once beyond that;
+    ``slowed`` when those last had to wait who sent more than their part. ``delays`` are how long
+    ago that was sent which the ledger read in each of the last looks, in seconds.
     """
 
     given: Mapping[UUID, int] = field(default_factory=dict)
+    others: int | None = None
     owed: Mapping[UUID, int] = field(default_factory=dict)
     slowed: Mapping[UUID, float] = field(default_factory=dict)
     window: float = WINDOW_BEGIN
-    delay: float = 0.0
+    delays: tuple[float, ...] = ()
     looks: tuple[Look, ...] = ()
     heard: Mapping[UUID, float] = field(default_factory=dict)
     moved: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def delay(self) -> float:
+        """What the least of the last delays was, in seconds: so long everything waits."""
+        return min(self.delays, default=0.0)
 
 
 def follow(shares: Shares, look: Look) -> Shares:
@@ -71,7 +79,8 @@ def follow(shares: Shares, look: Look) -> Shares:
     heard, moved = _heard(shares, last, look), _moved(shares, last, look)
     moving = [each for each, at in moved.items() if look.at - at < STUCK_SECONDS]
     read_of, since = _reads(looks, moving)
-    delay = shares.delay + SMOOTH * (since - shares.delay)
+    delays = (*shares.delays, since)[-DELAY_LOOKS:]
+    delay = min(delays)
     waiting = {each: look.sent.get(each, 0) - read_of.get(each, 0) for each in heard}
     window = _window(shares, look, delay, sum(waiting.values()))
     given: dict[UUID, int] = {}
@@ -87,8 +96,9 @@ def follow(shares: Shares, look: Look) -> Shares:
                 given[each], owed[each] = max(0, least - owed[each]), max(0, owed[each] - least)
         slowed |= dict.fromkeys(over & set(look.held), look.at)
     return Shares(
-        given=given, owed=owed, slowed=slowed if given else {}, window=window, delay=delay,
-        looks=looks, heard=heard, moved=moved,
+        given=given, others=_free(window) if heard else None, owed=owed,
+        slowed=slowed if given else {}, window=window, delays=delays, looks=looks, heard=heard,
+        moved=moved,
     )  # fmt: skip
 
 
@@ -123,14 +133,18 @@ def _parts(
     over = {each for each, rate in rates.items() if rate > fair and sent[each] > half}
     part = level([inf if each in over else count for each, count in waiting.items()], window)
     given = {
-        each: max(int(part - count), 0) if each in over else int(window)
+        each: max(int(part - count), 0) if each in over else _free(window)
         for each, count in waiting.items()
     }
     return given, over
 
 
+def _free(window: float) -> int:
+    return max(int(window), FREE)
+
+
 def _owed(shares: Shares, last: Look, look: Look, tenant: UUID) -> int:
-    """What a tenant sent beyond what it was given: a read of a connection is taken whole."""
+    """What a tenant sent beyond what it was given: a batch is taken whole."""
     sent = look.sent.get(tenant, 0) - last.sent.get(tenant, 0)
     return max(0, shares.owed.get(tenant, 0) + sent - shares.given.get(tenant, sent))
 

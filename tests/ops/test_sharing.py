@@ -16,7 +16,7 @@ from producers.mllp import encode
 from producers.publisher import KafkaPublisher
 from producers.quotas import Quotas
 from producers.server import Server
-from producers.shares import CALM_SECONDS, LOOK_SECONDS, WINDOW_LEAST
+from producers.shares import CALM_SECONDS, DELAY_LOOKS, FREE, LOOK_SECONDS, WINDOW_LEAST
 from schemas.codec import Codec, Ids
 from schemas.topics import HL7V2
 from sinks import subscriptions
@@ -138,9 +138,10 @@ def test_a_flood_is_slowed_beside_a_calm_tenant_and_both_are_answered(
                 ledger.take(5)
                 shares.look()
             assert shares.gauges()["slowed"] == 0
-            await sent(port, "FLOOD", 2_000)  # unslowed, for it is new
+            await sent(port, "FLOOD", FREE)  # as much as who is new may at once
+            assert server.quotas._credits[FLOODING.tenant_id] == 0
             await sent(port, "CALM", 5)
-            ledger.take(100)
+            ledger.take(5)
             shares.look()
             credit = server.quotas._credits[FLOODING.tenant_id]
             assert credit < WINDOW_LEAST, "its own waits"
@@ -151,8 +152,9 @@ def test_a_flood_is_slowed_beside_a_calm_tenant_and_both_are_answered(
                     await asyncio.sleep(0.01)
             await sent(port, "CALM", 20)
             assert CALM.tenant_id not in server.quotas._held
-            ledger.take(100)
-            shares.look()
+            for _ in range(DELAY_LOOKS):
+                ledger.take(1)
+                shares.look()
             found = shares.gauges()
             assert found["slowed"] == 1
             assert f"messages until the next look: {FLOODING.tenant_id}" in found
@@ -164,7 +166,7 @@ def test_a_flood_is_slowed_beside_a_calm_tenant_and_both_are_answered(
             assert shares.gauges()["slowed"] == 0
             await more
             await server.close(grace_seconds=1.0)
-            assert sum(ends().values()) == 2_000 + MORE + 40, "nothing was lost"
+            assert sum(ends().values()) == FREE + MORE + 40, "nothing was lost"
 
     asyncio.run(asyncio.wait_for(test(), 120))
     told = [each.getMessage() for each in caplog.records if each.name == "ops.sharing"]
@@ -194,20 +196,20 @@ def test_who_cannot_see_the_ledger_slows_nobody_and_looks_again(away, monkeypatc
     shares = Sharing(quotas, lambda: {0: next(looks)}, ends)
     share, told = quotas.share, []
 
-    def noted(given, until):
+    def noted(given, until, others):
         told.append(dict(given))
         if given and not gone.is_set():
             gone.set()
         elif gone.is_set() and not given:
             slowed.set()
-        share(given, until)
+        share(given, until, others=others)
 
     monkeypatch.setattr(quotas, "share", noted)
     shares.start()
     assert slowed.wait(20), "nobody is slowed any more"
     assert seen_again.wait(20)
     shares.stop()
-    assert quotas._credits == {}
+    assert (quotas._credits, quotas._others) == ({}, None)
     assert any(FLOODING.tenant_id in given for given in told)
 
 

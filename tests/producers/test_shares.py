@@ -88,6 +88,7 @@ def test_whatever_comes_the_window_keeps_its_bounds_and_nobody_alone_is_held(sen
         now = line.look(wants, taken)
         assert all(each >= 0 for each in now.given.values())
         assert now.given.keys() in (set(), now.heard.keys())
+        assert (now.others is None) == (not now.heard or len(now.looks) == 1)
         assert (now.given == {}) == (len(now.heard) <= 1 or len(now.looks) == 1)
         assert now.slowed.keys() <= now.heard.keys()
         assert shares.WINDOW_LEAST <= now.window <= shares.WINDOW_MOST
@@ -112,7 +113,7 @@ def test_beside_a_flood_little_waits_and_the_ledger_has_work(takes, times, gulp,
         line.look({CALM: 1})
     for number in range(400):
         now = line.look({CALM: 1, FLOOD: takes * times})
-        assert now.given[CALM] >= shares.WINDOW_LEAST, "the calm one sends as it likes"
+        assert now.given[CALM] >= shares.FREE, "the calm one sends as it likes"
         if number == 200:
             began = line.read
         if number >= 200:
@@ -127,6 +128,11 @@ def test_a_flood_comes_no_further_than_the_window_from_its_first_moment(played):
     for _ in range(20):
         played.look({CALM: 5, FLOOD: 30_000}, takes=0)
     assert played.waiting <= 20 * 5 + shares.WINDOW_BEGIN + 20
+
+
+def test_who_was_never_heard_may_not_begin_with_more_than_is_free(played):
+    assert played.shares.given == {}, "whoever is alone sends as it likes"
+    assert played.shares.others == shares.FREE
 
 
 def test_what_the_flood_sent_before_anybody_else_came_is_read_before_it_sends_more():
