@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg import Connection
+from psycopg import Connection, Cursor
 from psycopg.rows import dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg.types.string import TextLoader
@@ -65,6 +65,20 @@ class Pooled(Connection[Row]):
     used_at = float("-inf")
 
 
+class Synced(Cursor[Row]):
+    """A cursor whose fetches end what was sent in a pipeline with a Sync.
+
+    psycopg asks for answers with a Flush. After that the session neither is idle in its
+    transaction nor does its statement take time: no time-out frees the locks of a client that
+    stands still there (measured). A Sync costs such a transaction up to 2 % of CPU (measured).
+    """
+
+    def _fetch_pipeline(self) -> None:
+        if self._conn._pipeline is not None and self.pgresult is None:
+            self._conn._pipeline.sync()
+        super()._fetch_pipeline()
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """A pool of connections as one role. ``url`` is a libpq URL; ``name`` shows in the server."""
@@ -81,7 +95,7 @@ class Database:
             max_size=size,
             timeout=CONNECT_TIMEOUT_S,
             reconnect_timeout=CONNECT_TIMEOUT_S,
-            kwargs=parameters(name) | {"row_factory": dict_row},
+            kwargs=parameters(name) | {"row_factory": dict_row, "cursor_factory": Synced},
             configure=_configure,
             check=_check,
             open=True,

@@ -74,10 +74,10 @@ def take(
 ) -> dict[Place, Held]:
     """Become the owner of ``places``: raise each epoch, end a holder that doesn't let go.
 
-    A process frozen inside a pipeline keeps its row locked through every time-out of its own
-    session, idle or not; only ending it frees the row (measured). Raises
-    :class:`TopicReplaced` where a topic's id differs from the one stored, :class:`BeingRebuilt`
-    while a rebuild has them.
+    A frozen process keeps its row locked until its session times out, which takes long, and is
+    never if it froze between a statement and the Sync after it; only ending it frees the row
+    before. Raises :class:`TopicReplaced` where a topic's id differs from the one stored,
+    :class:`BeingRebuilt` while a rebuild has them.
     """
     wanted = sorted(places)
     arrays = ([topic for topic, _ in wanted], [partition for _, partition in wanted])

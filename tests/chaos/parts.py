@@ -257,8 +257,9 @@ class Line:
 # Every move of a position is kept in order, since it is noted under the row's own lock.
 _WRITING = """
 SELECT 1 FROM pg_stat_activity
-WHERE state = 'active' AND wait_event = 'ClientRead' AND application_name LIKE 'wardtrail%'
-  AND query_start < now() - interval '1 second'  -- within a pipeline it never counts as idle
+WHERE wait_event = 'ClientRead' AND application_name LIKE 'wardtrail%'
+  AND (state = 'idle in transaction' AND state_change < now() - interval '1 second'
+    OR state = 'active' AND query_start < now() - interval '1 second')  -- before a pipeline's Sync
 """
 _WATCH = """
 CREATE SCHEMA IF NOT EXISTS chaos;

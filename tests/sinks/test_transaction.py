@@ -12,7 +12,7 @@ from schemas.failpoints import FailPoint
 from sinks import dead_letters, subscriptions
 from sinks import transaction as sink
 from sinks.changes import Append, Put
-from sinks.database import DatabaseAway, Refused, told
+from sinks.database import DatabaseAway, Refused, Synced, told
 from sinks.projection import Projection
 from sinks.subscriptions import Hole
 from sinks.tables import patient_read_models
@@ -327,20 +327,38 @@ def test_what_is_neither_transient_nor_the_rows_fault_stops_and_condemns_nothing
     assert store.subscription()["next_offset"] == 0
 
 
-def stand_idle(store):
+def stand_idle(store, transaction):
     """Stand in a transaction until the server has ended the session, then go on."""
-    with store.database.connection() as connection, connection.transaction():
+    with transaction() as connection:
         connection.execute("SET LOCAL idle_in_transaction_session_timeout = '20ms'")
+        connection.execute("SELECT 1").fetchone()
         mine = "SELECT FROM pg_stat_activity WHERE pid = %s"
-        for _ in range(1_000):
+        for _ in range(200):
             if not store.rows(mine, connection.info.backend_pid):
                 break
-        connection.execute("SELECT 1")
+        else:
+            raise AssertionError("the session is still there, with its locks")
+        connection.execute("SELECT 1").fetchone()
 
 
 def test_a_session_ended_for_standing_idle_in_its_transaction_is_transient(store):
+    @contextmanager
+    def one_by_one():
+        with store.database.connection() as connection, connection.transaction():
+            yield connection
+
     with pytest.raises(DatabaseAway, match="25P03"):
-        stand_idle(store)
+        stand_idle(store, one_by_one)
+    with pytest.raises(DatabaseAway):  # libpq loses the reason there
+        stand_idle(store, store.database.transaction)
+
+
+def test_without_a_sync_behind_each_question_a_session_that_stands_is_never_ended(
+    store, monkeypatch
+):
+    monkeypatch.setattr(Synced, "_fetch_pipeline", psycopg.Cursor._fetch_pipeline)
+    with pytest.raises(AssertionError, match="still there"):
+        stand_idle(store, store.database.transaction)
 
 
 def test_a_text_that_the_driver_refuses_is_the_rows_fault(store):
