@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from zlib import crc32
 
@@ -22,8 +21,8 @@ LAG_SECONDS = 180.0
 
 
 def run(place: Place, size: Size) -> list[Figure]:
-    """Messages a second: taken over MLLP, and in the trajectory with lag 0."""
-    taken, stands = [], []
+    """Messages a second: taken over MLLP, in the ledger, and in the trajectory with lag 0."""
+    taken, committed, stands = [], [], []
     joined = line.up(place.settings)
     with closing(place.database(joined)) as database:
         _settle(place, database)  # the workers have their partitions
@@ -33,11 +32,14 @@ def run(place: Place, size: Size) -> list[Figure]:
             start = time.perf_counter()
             outcome = asyncio.run(send("127.0.0.1", joined.mllp_port, queues, window=WINDOW))
             assert outcome.refused == 0, f"answers that are not AA: {outcome.refused}"
+            _settle(place, database, until=_LEDGER)
+            committed.append(count / (time.perf_counter() - start))
             _settle(place, database)
             stands.append(count / (time.perf_counter() - start))
             taken.append(count / outcome.seconds)
     return [
         figure("whole line: taken over MLLP meanwhile", taken, "messages/s"),
+        figure("whole line: from the socket to the ledger's commit", committed, "messages/s"),
         figure("whole line: until the trajectory stands", stands, "messages/s"),
     ]
 
@@ -50,29 +52,36 @@ def _queues(messages: int, *, seed: int) -> list[list[bytes]]:
     return queues
 
 
-def _settle(place: Place, database: Database) -> None:
-    """Until the trajectory has folded every event of every message there is."""
+def _settle(place: Place, database: Database, *, until: str | None = None) -> None:
+    """Until all messages there are have come so far; as paths, where nothing else is said."""
     deadline = time.monotonic() + LAG_SECONDS
-    while not _level(place.ends(HL7V2.name), database):
+    ends = sum(place.ends(HL7V2.name))
+    while not _level(ends, database, until or f"{_LEDGER} AND {_TRAJECTORY}"):
         assert time.monotonic() < deadline, "the line is still behind"
         time.sleep(0.02)
 
 
-def _level(ends: Sequence[int], database: Database) -> bool:
+def _level(ends: int, database: Database, condition: str) -> bool:
     with database.connection() as connection:
-        row = connection.execute(_BEHIND, (sum(ends), HL7V2.name, EVENTS.name)).fetchone()
+        row = connection.execute(
+            f"SELECT {condition} AS level",
+            {"ends": ends, "raw": HL7V2.name, "events": EVENTS.name},
+        ).fetchone()
     assert row is not None, "an aggregate has a row"
     return bool(row["level"])
 
 
-_BEHIND = """
-SELECT %s = (
+_LEDGER = """
+%(ends)s = (
     SELECT coalesce(sum(next_offset), 0) FROM subscriptions
-    WHERE subscription_id = 'ledger' AND topic = %s
-) AND NOT EXISTS (
+    WHERE subscription_id = 'ledger' AND topic = %(raw)s
+)
+"""
+_TRAJECTORY = """
+NOT EXISTS (
     SELECT FROM partitions LEFT JOIN subscriptions AS trajectory
       ON trajectory.subscription_id = 'trajectory' AND trajectory.topic = partitions.topic
      AND trajectory.partition = partitions.partition
-    WHERE partitions.topic = %s AND next_seq - 1 > coalesce(trajectory.last_position, 0)
-) AS level
+    WHERE partitions.topic = %(events)s AND next_seq - 1 > coalesce(trajectory.last_position, 0)
+)
 """
