@@ -59,10 +59,17 @@ imports: setup
 	@$(BIN)/lint-imports
 
 # Kills and freezes parts of a running line for MINUTES, with new seeds each time; with PATHS=1
-# only hospitals and orders of arrival, with SEALS=1 only sealed envelopes, without servers.
-chaos: setup $(if $(PATHS)$(SEALS),,maven)
+# only hospitals and orders of arrival, with SEALS=1 only sealed envelopes, with FUZZ=1000000 only
+# so many inputs by chance for each reader of bytes, without servers.
+chaos: setup $(if $(PATHS)$(SEALS)$(FUZZ),,maven)
+ifdef FUZZ
+	@for target in answer framing hl7; do \
+	  $(BIN)/python -m tests.fuzz.run --target $$target --runs $(FUZZ) || exit 1; \
+	done
+else
 	@$(BIN)/python tests/chaos/run.py --minutes $(MINUTES) $(if $(PATHS),--without-servers) \
 	  $(if $(SEALS),--seals)
+endif
 
 bench: setup maven
 	@$(BIN)/python benchmarks/run.py
