@@ -1,5 +1,6 @@
 """Who a message is about: its identifiers resolved to one patient, or a conflict and no guess."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,6 +11,9 @@ from schemas.identity import Identifier
 from sinks.aliases import UNDO, Forest, Told, forest, grow
 from sinks.identities import Known, Name
 
+# A type of identifier (table 0203, or a site's own) stands in clear: whatever else a sender put
+# there isn't kept beside it.
+_CODE = re.compile(r"[A-Z][A-Z0-9]{0,9}")
 CREATION_TRIES = 5  # each loss of a race makes one more identifier known; then another tries
 
 
@@ -162,7 +166,8 @@ def _person(
     for each, kind in zip(named.names, named.types, strict=True):
         if each not in found:
             found[each] = patient
-            learned.append(Known(name=each, type=kind, patient_id=patient))
+            code = kind if _CODE.fullmatch(kind) else ""
+            learned.append(Known(name=each, type=code, patient_id=patient))
     return Person(patients=(patient,))
 
 

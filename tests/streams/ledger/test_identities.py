@@ -199,6 +199,24 @@ def test_the_hash_keeps_the_value_and_needs_the_key():
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("MR", "MR"),
+        ("PHR2", "PHR2"),
+        ("", ""),
+        ("mr", ""),
+        ("Rook", ""),
+        ("1001", ""),
+        ("MR 1", ""),
+    ],
+)
+def test_of_an_identifiers_type_a_code_is_kept_in_clear_and_nothing_else(said, kept):
+    one = name(OURS, KEY, [Identifier(value="1001", authority="NORTH", type=said)])
+    _, [learned] = resolve([one], {})
+    assert learned.type == kept
+
+
 @pytest.mark.stack
 def test_what_is_made_known_is_found_and_the_first_one_wins(store):
     [key] = named("a").names
