@@ -11,6 +11,15 @@ Place = tuple[str, int]  # topic, partition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """Why and since when an owner stands still: a kind of trouble, and words with a remedy."""
+
+    kind: str
+    said: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Behind:
     """One subscription in one partition; also the judge, who has none, with patients for records.
 
@@ -32,6 +41,7 @@ class Behind:
     epoch: int
     owner: str | None
     outcomes: Mapping[str, int]
+    stopped: Stopped | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +67,11 @@ class Lag:
     def records(self) -> int:
         """How many records wait, over all."""
         return sum(each.records for each in self.partitions)
+
+    @property
+    def stopped(self) -> tuple[Behind, ...]:
+        """The partitions whose owner stands still until somebody does something."""
+        return tuple(each for each in self.partitions if each.stopped is not None)
 
     @property
     def reached(self) -> int:

@@ -25,7 +25,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from ops import access
-from ops.behind import Behind, Lag, Place
+from ops.behind import Behind, Lag, Place, Stopped
 from ops.settings import Settings
 from schemas.topics import (
     COMMAND_RESULTS,
@@ -319,7 +319,14 @@ def _held(held: Standing | None) -> dict[str, Any]:
         "epoch": held.epoch,
         "owner": held.owner,
         "outcomes": held.outcomes,
+        "stopped": _stopped(held),
     }
+
+
+def _stopped(held: Standing) -> Stopped | None:
+    if held.stopped is None or held.stopped_said is None or held.stopped_at is None:
+        return None
+    return Stopped(kind=held.stopped, said=held.stopped_said, since=held.stopped_at)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from ops.opening import Opener
 from ops.posting import Posting
 from ops.settings import Settings
 from ops.sharing import Sharing
+from ops.standstill import Standstill
 from producers.limits import Limits
 from producers.publisher import KafkaPublisher
 from producers.server import Server
@@ -66,6 +67,7 @@ class Health:
     sharing: Sharing
     erasures: Obeying
     certificates: Certificates | None = None
+    standstill: Standstill | None = None
 
     def app(self) -> web.Application:
         """The routes: ``/health/live``, ``/health/ready``, ``/metrics``."""
@@ -98,6 +100,7 @@ class Health:
             "tls": {} if self.certificates is None else self.certificates.gauges(),
         }
         lines = [line for name, values in counters.items() for line in _lines(name, values)]
+        lines += [] if self.standstill is None else self.standstill.lines()
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
 
 
@@ -221,9 +224,12 @@ async def _serve(served: Served) -> None:
         sharing = Sharing.of(server.quotas, served.database, access.bootstrap_servers(settings))
         if settings.fair_shares:
             sharing.start()
+        standstill = Standstill.of(settings)
+        standstill.start()
         health = Health(
-            server, publisher, feeds, port, sharing, reading.erasures, served.certificates
-        )
+            server, publisher, feeds, port, sharing, reading.erasures, served.certificates,
+            standstill,
+        )  # fmt: skip
         commands = Commands(
             publisher=publisher, codec=codec, keys=feeds.keys, results=reading.waiting
         )
@@ -233,6 +239,7 @@ async def _serve(served: Served) -> None:
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
         logger.info("serving: MLLP on port %d, HTTP on port %d", port, settings.http_port)
         await _until(stop, served.certificates, server, again)
+        standstill.stop()
         await asyncio.to_thread(sharing.stop)
         await server.close(CLOSE_SECONDS)
         await runner.cleanup()

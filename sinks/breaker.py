@@ -46,8 +46,7 @@ def parking(
             if row["count"] + dead[row["feed_id"]] > DEAD_MAX:
                 raise BreakerOpen(
                     f"{held.name} stops: more than {DEAD_MAX} of the newest {RECORDS} records are"
-                    " dead messages of one feed (hint: wardtrail dead-letters list --state dead),"
-                    f" feed: {row['feed_id']}"
+                    f" dead messages of one feed ({_hint(held)}), feed: {row['feed_id']}"
                 )
     new = {key for letter in letters for key in letter.keys}.difference(before)
     if new:
@@ -55,10 +54,15 @@ def parking(
         assert kept is not None, "an aggregate has one row"
         if kept["keys"] + len(new) > KEYS_MAX:
             raise BreakerOpen(
-                f"{held.name} stops rather than park more than {KEYS_MAX} keys (hint: wardtrail"
-                f" dead-letters list), parked: {kept['keys']}"
+                f"{held.name} stops rather than park more than {KEYS_MAX} keys ({_hint(held)}),"
+                f" parked: {kept['keys']}"
             )
     return len(new)
+
+
+def _hint(held: Held) -> str:
+    listed = f"wardtrail dead-letters list --state dead --subscription {held.subscription_id}"
+    return f"hint: {listed}; then retry or discard"
 
 
 _DEAD = """

@@ -55,6 +55,22 @@ class Letter:
     family: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """How many letters of a feed and cause are neither retried nor discarded.
+
+    ``of_state`` is how many there are in this state at all.
+    """
+
+    state: str
+    subscription_id: str
+    tenant_id: str | None
+    feed: str | None
+    cause: str
+    letters: int
+    of_state: int
+
+
 def counted(snapshot: Snapshot, which: Which) -> list[Count]:
     """How many there are of each class, the largest first, at most :data:`CLASSES_MAX`."""
     values = {**asdict(which), "limit": CLASSES_MAX}
@@ -66,6 +82,11 @@ def newest(snapshot: Snapshot, which: Which, *, limit: int) -> list[Letter]:
     rows = snapshot.execute(SQL(_NEWEST).format(_WHICH), {**asdict(which), "limit": limit})
     names = [each.name for each in fields(Letter)]
     return [Letter(**{name: row[name] for name in names}) for row in rows]
+
+
+def still_open(snapshot: Snapshot, *, limit: int) -> list[Open]:
+    """What is dead or waits, by feed and cause, of every state the largest first."""
+    return [Open(**row) for row in snapshot.execute(_OPEN, {"limit": limit})]
 
 
 _WHICH = SQL("""
@@ -86,4 +107,17 @@ _NEWEST = """
 SELECT letter.*, feed.name AS feed
 FROM dead_letters AS letter LEFT JOIN feeds AS feed ON feed.id = letter.feed_id
 WHERE {} ORDER BY letter.created_at DESC, letter.id LIMIT %(limit)s
+"""
+# Of each state some, or those that wait might hide those that are waited for.
+_OPEN = """
+SELECT state, subscription_id, tenant_id, feed, cause, letters, of_state FROM (
+    SELECT letter.state, letter.subscription_id, letter.tenant_id, feed.name AS feed, letter.cause,
+           count(*) AS letters,
+           (sum(count(*)) OVER (PARTITION BY letter.state))::bigint AS of_state,
+           row_number() OVER (PARTITION BY letter.state ORDER BY count(*) DESC) AS number
+    FROM dead_letters AS letter LEFT JOIN feeds AS feed ON feed.id = letter.feed_id
+    WHERE letter.state IN ('dead', 'parked')
+    GROUP BY 1, 2, 3, 4, 5
+) AS class
+ORDER BY number, state LIMIT %(limit)s
 """

@@ -102,6 +102,9 @@ class Standing:
     epoch: int
     owner: str | None
     outcomes: Mapping[str, int]
+    stopped: str | None = None
+    stopped_said: str | None = None
+    stopped_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -329,7 +329,8 @@ FOR UPDATE
 """
 _CLOSE = """
 UPDATE subscriptions SET
-    epoch = epoch + 1, owner = 'rebuild', last_position = 0, updated_at = now()
+    epoch = epoch + 1, owner = 'rebuild', last_position = 0, updated_at = now(),
+    stopped_at = NULL, stopped = NULL, stopped_said = NULL
 WHERE subscription_id = %(subscription)s AND topic = %(topic)s
 RETURNING partition, epoch, next_offset
 """

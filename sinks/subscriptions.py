@@ -186,6 +186,16 @@ def move(
         raise Stale(f"another owner has taken it: {held.name}")
 
 
+def stop(database: Database, held: Held, *, kind: str, said: str) -> None:
+    """Note why a partition of ours stands still, until it moves or is taken again.
+
+    ``said`` is shown to everybody who looks, and holds no patient's data.
+    """
+    values = (kind, said, held.subscription_id, held.topic, held.partition, held.epoch)
+    with database.connection() as connection:
+        connection.execute(_STOP, values)
+
+
 def recount(
     connection: Connection[Row], held: Held, counts: Mapping[str, int], *, parked_keys: int
 ) -> None:
@@ -257,7 +267,7 @@ FOR UPDATE
 _TAKE = """
 UPDATE subscriptions SET
     epoch = epoch + 1, topic_id = coalesce(wanted.topic_id, subscriptions.topic_id),
-    owner = %s, updated_at = now()
+    owner = %s, updated_at = now(), stopped_at = NULL, stopped = NULL, stopped_said = NULL
 FROM unnest(%s::text[], %s::int[], %s::text[]) AS wanted (topic, partition, topic_id)
 WHERE subscription_id = %s
   AND subscriptions.topic = wanted.topic AND subscriptions.partition = wanted.partition
@@ -286,10 +296,14 @@ UPDATE subscriptions SET
     applied = applied + %(applied)s, duplicate = duplicate + %(duplicate)s,
     ignored = ignored + %(ignored)s, parked = parked + %(parked)s, dead = dead + %(dead)s,
     no_record = no_record + %(no_record)s, parked_keys = parked_keys + %(parked_keys)s,
-    updated_at = now()
+    updated_at = now(), stopped_at = NULL, stopped = NULL, stopped_said = NULL
 WHERE subscription_id = %(subscription_id)s AND topic = %(topic)s AND partition = %(partition)s
   AND epoch = %(epoch)s AND next_offset <= %(next_offset)s AND last_position <= %(last_position)s
 RETURNING next_offset
+"""
+_STOP = """
+UPDATE subscriptions SET stopped_at = coalesce(stopped_at, now()), stopped = %s, stopped_said = %s
+WHERE subscription_id = %s AND topic = %s AND partition = %s AND epoch = %s
 """
 _RECOUNT = """
 UPDATE subscriptions SET

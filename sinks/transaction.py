@@ -172,7 +172,10 @@ def sort(
                 counts["duplicate"] += 1
                 continue
             if seq != last + 1:
-                raise Gap(f"{held.name} at offset {record.offset}: expected {last + 1}, got: {seq}")
+                raise Gap(
+                    f"{held.name} at offset {record.offset}: events are missing (hint: wardtrail"
+                    f" rebuild {projection.name}), expected {last + 1}, got: {seq}"
+                )
             last = seq
         if condemned is not None and record.offset == condemned.offset:
             continue

@@ -2,17 +2,31 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from schemas.failpoints import FailPoint
 from schemas.registry import RegistryAway
 from schemas.sealing import EnvelopeInvalid, KeyServiceAway
 from sinks import subscriptions
+from sinks.breaker import BreakerOpen
 from sinks.database import Database, DatabaseAway
 from sinks.subscriptions import Held
+from sinks.transaction import Gap, TypeUnknown
 from streams import log, ports
 
 PASSING = (DatabaseAway, log.BrokerAway, RegistryAway, KeyServiceAway)  # what only passes
+# What stops a partition and says itself where and what to do; anything else is told by its type.
+STOPPING: Mapping[type[Exception], str] = {
+    BreakerOpen: "breaker", Gap: "gap", TypeUnknown: "type_unknown",
+}  # fmt: skip
+FAILED = "failed"
+# These stop no partition by themselves, or end the process.
+_GOES_ON = (
+    *PASSING, FailPoint, EnvelopeInvalid, subscriptions.Stale, subscriptions.Hole,
+    subscriptions.TopicReplaced, log.TopicMissing,
+    ports.Stale, ports.Hole, ports.Transient, ports.Broken,
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +82,10 @@ class Ownership:
 
     @contextmanager
     def holding(self, subscription: str, topic: str, partition: int) -> Iterator[Held]:
-        """Work under what we hold; the sinks' errors come out as the transport knows them."""
+        """Work under what we hold; the sinks' errors come out as the transport knows them.
+
+        What stops the partition is noted in its row, for who looks there.
+        """
         held = self.held(subscription, topic, partition)
         with told():
             try:
@@ -76,6 +93,16 @@ class Ownership:
             except subscriptions.Stale:
                 self.lose(held)
                 raise
+            except _GOES_ON:
+                raise
+            except Exception as error:
+                self._stand_still(held, error)
+                raise
+
+    def _stand_still(self, held: Held, error: Exception) -> None:
+        kind, said = STOPPING.get(type(error), FAILED), stopped(error, held.name)
+        with suppress(Exception):  # the log tells it in any case
+            subscriptions.stop(self.database, held, kind=kind, said=said)
 
     def skip(
         self, topic: str, partition: int, *, upto: int, only: Sequence[str] | None = None
@@ -101,6 +128,13 @@ class Ownership:
             self._held[(subscription, *place)] = held
             self._taken[(subscription, *place)] = generation
         logger.info("taken: %s, partitions: %d", subscription, len(taken))
+
+
+def stopped(error: Exception, name: str) -> str:
+    """What stops there and why, in words; by its type: a driver's text may quote a row."""
+    if isinstance(error, tuple(STOPPING)):
+        return str(error)
+    return f"{name} stops (hint: see the worker's log, then start it again): {type(error).__name__}"
 
 
 @contextmanager

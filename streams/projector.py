@@ -13,19 +13,17 @@ from schemas.headers import place
 from schemas.sealing import KeyService
 from schemas.topics import EVENTS
 from sinks import transaction
-from sinks.breaker import BreakerOpen
 from sinks.database import Database
 from sinks.parking import Kept
 from sinks.projection import Projection
 from sinks.releasing import Releasing
 from sinks.subscriptions import Held
-from sinks.transaction import Gap, Recorded, TypeUnknown
+from sinks.transaction import Recorded
 from streams import ports
-from streams.ownership import Ownership, told
+from streams.ownership import Ownership, stopped, told
 
 logger = logging.getLogger(__name__)
 _PREFIX = f"{EVENTS_NAMESPACE}."
-OUR_OWN = (BreakerOpen, Gap, TypeUnknown)  # they say where and what to do, and quote nothing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,9 +83,8 @@ class Projector:
             except Exception as error:
                 trouble = error
                 self.paused[at] = type(error).__name__
-                # By its type: a driver's text may quote a row.
-                said = error if isinstance(error, OUR_OWN) else type(error).__name__
-                logger.error("projection paused: %s %d: %s", *at, said)
+                said = stopped(error, f"{projection.name} {topic}/{partition}")
+                logger.error("projection paused: %s", said)
         if not running:
             raise trouble or transaction.Gap("every projection of this partition is paused")
         return min(self._position(each.name, topic, partition) for each in self.projections)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, NoReturn
 
 import click
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -32,7 +33,7 @@ def lag(as_json: bool, watch: bool, totals: bool, max_seconds: float | None) -> 
 
     In records and in seconds (the age of the oldest record that waits), by partition, with its
     owner and epoch, what became of the records, and the offset committed to Kafka, which must
-    equal the database's position.
+    equal the database's position. A partition that stands still is named with the reason.
     """
     settings = Settings.load()
     with Gauge.open(settings) as gauge:
@@ -55,7 +56,7 @@ def _watch(gauge: Gauge, *, as_json: bool) -> NoReturn:
                 sys.stdout.buffer.write(shown.line(report(measured)))
                 sys.stdout.buffer.flush()
             else:
-                live.update(totals_table(measured.totals()))
+                live.update(Group(totals_table(measured.totals()), *_stopped(measured)))
             time.sleep(WATCH_SECONDS)
 
 
@@ -95,6 +96,20 @@ def _show(measured: Lag, *, as_json: bool, totals: bool) -> None:
         shown.out().print(_partitions(measured.partitions))
         shown.out().print()
     shown.out().print(totals_table(measured.totals()))
+    for line in _stopped(measured):
+        shown.out().print(line)
+
+
+def _stopped(measured: Lag) -> list[Text]:
+    """A line for each partition that stands still, with what to do about it."""
+    return [
+        Text(
+            shown.safe(f"since {shown.moment(each.stopped.since)} UTC {each.stopped.said}"),
+            style="red", overflow="fold",
+        )
+        for each in measured.stopped
+        if each.stopped is not None
+    ]  # fmt: skip
 
 
 def _require(measured: Lag, max_seconds: float | None) -> None:

@@ -140,6 +140,9 @@ subscriptions = Table(
         for outcome in ("applied", "duplicate", "ignored", "parked", "dead", "no_record")
     ),
     time("updated_at", now=True),
+    time("stopped_at", nullable=True),
+    Column("stopped", String(20), comment="why its owner stands still there: a kind of trouble"),
+    Column("stopped_said", Text, comment="in words; never a patient's data"),
     PrimaryKeyConstraint("subscription_id", "topic", "partition"),
     # Nothing vanishes: every offset passed has an outcome.
     CheckConstraint(
@@ -147,6 +150,10 @@ subscriptions = Table(
         name="nothing_vanishes",
     ),
     CheckConstraint("parked_keys >= 0 AND parked >= 0 AND dead >= 0", name="parked_counted"),
+    CheckConstraint(
+        "(stopped_at IS NULL) = (stopped IS NULL) AND (stopped IS NULL) = (stopped_said IS NULL)",
+        name="stopped_said",
+    ),
     Index("idx_subscriptions_updated", "updated_at"),
 )
 

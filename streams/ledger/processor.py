@@ -96,20 +96,24 @@ class Ledger:
 
     def apply(self, topic: str, partition: int, batch: Sequence[Mapped | Entry]) -> int:
         """Append a chunk in one transaction; return the next offset."""
-        with self.ownership.holding(self.name, topic, partition) as held:
-            for _ in range(FREED_TRIES):
-                try:
-                    return self.through(
-                        self._waiting(held, batch),
-                        lambda entries: ledger.append(
-                            self.database, held, entries, topic=EVENTS.name, line=self.root.line()
-                        ),
-                    )
-                except Freed as freed:  # a release came between
-                    logger.info("%s", freed)
-                except BreakerOpen as stopped:  # it closes when letters are retried or discarded
-                    logger.error("%s", stopped)
-                    raise ports.Transient(str(stopped)) from stopped
+        try:
+            with self.ownership.holding(self.name, topic, partition) as held:
+                return self._append(held, batch)
+        except BreakerOpen as stopped:  # it closes when letters are retried or discarded
+            logger.error("%s", stopped)
+            raise ports.Transient(str(stopped)) from stopped
+
+    def _append(self, held: Held, batch: Sequence[Mapped | Entry]) -> int:
+        for _ in range(FREED_TRIES):
+            try:
+                return self.through(
+                    self._waiting(held, batch),
+                    lambda entries: ledger.append(
+                        self.database, held, entries, topic=EVENTS.name, line=self.root.line()
+                    ),
+                )
+            except Freed as freed:  # a release came between
+                logger.info("%s", freed)
         raise ports.Transient("releases come between ever again; again")
 
     def through(

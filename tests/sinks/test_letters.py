@@ -78,3 +78,21 @@ def test_a_tenants_letters_are_its_own(store, snapshot):
         assert [each.offset for each in letters.newest(theirs, Which(), limit=10)] == [5]
     with queries.as_tenant(store.app, uuid4()) as nobodys:
         assert letters.counted(nobodys, Which()) == []
+
+
+def test_what_is_open_is_counted_by_feed_and_cause_of_each_state_some(snapshot):
+    found = letters.still_open(snapshot, limit=10)
+    assert {
+        (each.state, each.subscription_id, each.tenant_id, each.feed, each.cause): each.letters
+        for each in found
+    } == {
+        ("dead", "ledger", OURS, "city", "no_patient"): 2,
+        ("dead", "ledger", None, None, "undecodable"): 1,
+        ("dead", "patients", OURS, "city", "refused"): 1,
+        ("parked", "patients", OURS, "city", "behind"): 1,
+    }
+    assert {each.state: each.of_state for each in found} == {"dead": 4, "parked": 1}
+    few = letters.still_open(snapshot, limit=2)
+    assert [(each.state, each.letters, each.of_state) for each in few] == [
+        ("dead", 2, 4), ("parked", 1, 1),
+    ]  # fmt: skip

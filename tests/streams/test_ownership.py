@@ -3,8 +3,11 @@
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from schemas.failpoints import FailPoint
 from sinks import subscriptions
+from sinks.breaker import BreakerOpen
 from sinks.database import DatabaseAway
+from sinks.transaction import Gap, TypeUnknown
 from streams import log, ports
 from streams.ownership import Ownership, told
 from tests.sinks.provisioned import apply, counts, records
@@ -123,3 +126,53 @@ def test_brokers_that_do_not_answer_are_away(monkeypatch):
         log.topic_ids("127.0.0.1:1", ["any"])
     with pytest.raises(log.BrokerAway):
         log.last_records("127.0.0.1:1", "any", 0)
+
+
+def note(store, name="tally"):
+    row = store.subscription(name)
+    return row["stopped"], row["stopped_said"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (BreakerOpen("tally stops: said"), "breaker", "tally stops: said"),
+        (Gap("expected 1, got: 2"), "gap", "expected 1, got: 2"),
+        (TypeUnknown("type: x"), "type_unknown", "type: x"),
+        (KeyError("CANARY"), "failed", f"tally {TOPIC}/0 stops"),
+    ],
+)
+def test_what_stops_a_partition_is_noted_until_it_moves(store, ownership, error, kind, said):
+    ownership.take(PLACES, generation=1)
+    with pytest.raises(type(error)), ownership.holding("tally", TOPIC, 0):
+        raise error
+    assert note(store)[0] == kind
+    assert said in note(store)[1]
+    assert "CANARY" not in note(store)[1]
+    assert note(store, "other") == (None, None)
+    since = store.subscription("tally")["stopped_at"]
+    with pytest.raises(type(error)), ownership.holding("tally", TOPIC, 0):
+        raise error
+    assert store.subscription("tally")["stopped_at"] == since, "it never went on between"
+    with ownership.holding("tally", TOPIC, 0) as held:
+        apply(store, held, records(0, 1))
+    assert note(store) == (None, None)
+
+
+def test_a_new_owner_takes_the_note_away_and_an_old_one_writes_none(store, ownership):
+    ownership.take(PLACES, generation=1)
+    with pytest.raises(KeyError), ownership.holding("tally", TOPIC, 0):
+        raise KeyError
+    store.take("tally")
+    assert note(store) == (None, None)
+    with pytest.raises(KeyError), ownership.holding("tally", TOPIC, 0):
+        raise KeyError
+    assert note(store) == (None, None)
+
+
+@pytest.mark.parametrize("error", [DatabaseAway("away"), FailPoint("here"), ports.Broken("it")])
+def test_what_passes_or_ends_the_process_stops_no_partition(store, ownership, error):
+    ownership.take(PLACES, generation=1)
+    with pytest.raises(Exception), ownership.holding("tally", TOPIC, 0):  # noqa: B017, PT011  in other words
+        raise error
+    assert note(store) == (None, None)

@@ -147,6 +147,25 @@ def test_the_command_shows_partitions_and_totals(desk, topic: Topic, loaded) -> 
     assert report["partitions"][0].keys() >= {"records", "seconds", "committed_offset", "epoch"}
 
 
+SAID = "admissions stops rather than park more (hint: wardtrail dead-letters list), parked: 3"
+
+
+def test_a_partition_that_stands_still_is_named_with_what_to_type(desk, topic, loaded) -> None:
+    topic.produce(0, age_ms=OLD)
+    desk.insert(
+        "subscriptions", subscription_id="admissions", topic=topic.name, partition=0, epoch=4,
+        owner="somebody", stopped="breaker", stopped_said=SAID,
+        stopped_at=datetime(2026, 3, 2, 9, tzinfo=UTC),
+    )  # fmt: skip
+    for form in ((), ("--totals",)):
+        assert f"since 2026-03-02 09:00:00 UTC {SAID}\n" in desk.run("lag", *form).stdout
+    partitions = loaded(desk.run("lag", "--json"))["partitions"]
+    found = {(each["subscription"], each["partition"]): each["stopped"] for each in partitions}
+    since = "2026-03-02T09:00:00+00:00"
+    assert found["admissions", 0] == {"kind": "breaker", "said": SAID, "since": since}
+    assert found["admissions", 1] is found["patients", 0] is None
+
+
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_a_watch_looks_until_it_is_interrupted(desk, topic, monkeypatch, form) -> None:
     looks = iter(range(2))

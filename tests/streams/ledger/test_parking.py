@@ -288,6 +288,8 @@ def test_a_partition_with_so_many_dead_messages_of_a_feed_stops_and_goes_on_when
     assert sorted(bench.states().values()).count("dead") == 3
     assert bench.store.subscription("ledger")["next_offset"] == 12
     assert "dead-letters list" in caplog.text
+    row = bench.store.subscription("ledger")
+    assert (row["stopped"], row["stopped_said"] in caplog.text) == ("breaker", True)
     with pytest.raises(ports.Transient):
         bench.feed(*batch)
     bench.ask("discard")
@@ -295,6 +297,7 @@ def test_a_partition_with_so_many_dead_messages_of_a_feed_stops_and_goes_on_when
     bench.bad.clear()
     assert bench.feed(*batch) == 20
     assert bench.counted() == {"applied": 17, "dead": 3}
+    assert bench.store.subscription("ledger")["stopped"] is None
 
 
 def test_dead_messages_that_lie_far_back_do_not_count(bench, monkeypatch):
