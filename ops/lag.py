@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from confluent_kafka import (
     Consumer,
@@ -33,6 +33,7 @@ from schemas.topics import (
     ERASURES,
     EVENTS,
     HL7V2,
+    LETTERS,
     POINTS,
     VERIFICATIONS,
 )
@@ -64,12 +65,16 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publisher:
-    """A relay: its subscription, the topic it writes, the table it reads and its time column."""
+    """A relay: its subscription, the topic it writes, the table it reads and its time column.
+
+    ``unnumbered`` tells rows that wait for the relay to place them, where it does that.
+    """
 
     subscription: str
     topic: str
     table: str
     time: str
+    unnumbered: LiteralString = "false"
 
 
 READERS = (
@@ -103,6 +108,13 @@ PUBLISHERS = (
         topic=VERIFICATIONS.name,
         table="verification_results",
         time="judged_at",
+    ),
+    Publisher(
+        subscription="relay:letters",
+        topic=LETTERS.name,
+        table="dead_letters",
+        time="created_at",
+        unnumbered="row.announced IS DISTINCT FROM row.state",
     ),
 )
 
@@ -149,6 +161,7 @@ class Gauge:
                 each.subscription: queries.backlog(
                     snapshot, each.subscription,
                     table=each.table, time=each.time, partitions=count[each.topic],
+                    unnumbered=each.unnumbered,
                 )
                 for each in PUBLISHERS
             }  # fmt: skip
@@ -342,5 +355,6 @@ def _asking() -> Iterator[None]:
 _ORDER = (
     "ledger", "relay", "relay:commands", "patients", "admissions", "timeline", "work",
     "flightplans", "trajectory", "relay:points", "verification", JUDGE, "relay:verification",
+    "relay:letters",
 )  # fmt: skip
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()

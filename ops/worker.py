@@ -87,7 +87,9 @@ def _ledger(parts: Parts) -> Built:
         codec=parts.codec, root=access.root(parts.settings),
         held_seconds=parts.settings.held_seconds,
     )  # fmt: skip
-    published = (publications.clinical_events, publications.command_results)
+    published = (
+        publications.clinical_events, publications.command_results, publications.dead_letters,
+    )  # fmt: skip
     relays = tuple(parts.relay(each(parts.codec)) for each in published)
     return Built(processor, (*relays, Letters(processor=processor)))
 

@@ -15,6 +15,7 @@ RAW_TYPE = "emr.hl7v2.received"
 POINT_TYPE = "trajectory.point.changed"
 RESULT_TYPE = "app.command.decided"
 VERIFICATION_TYPE = "verification.result.changed"
+LETTER_TYPE = "dead_letter.changed"
 ERASURE_TYPE = "subject.erased"
 SEQUENCE = "ce_sequence"
 _ID = rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
@@ -143,6 +144,22 @@ def for_verification(result: Mapping[str, Any]) -> Headers:
         subject=f"task/{result['task_id']}",
         correlation=result["task_id"],
         causation=result["result_id"],
+        trace=None,
+    )
+
+
+def for_letter(letter: Mapping[str, Any]) -> Headers:
+    """Headers of a dead letter, as of one state; its cause is the record that it is."""
+    return _cloud_event(
+        id=f"{letter['letter_id']}/{letter['partition_seq']}",
+        source=f"urn:tenant:{letter['tenant_id']}:processor:{letter['subscription']}",
+        type=LETTER_TYPE,
+        tenant=letter["tenant_id"],
+        at=letter["created_at"],
+        recorded_at=letter["announced_at"],
+        subject=f"dead_letter/{letter['letter_id']}",
+        correlation=letter["message_id"] or letter["letter_id"],
+        causation=letter["event_id"] or letter["message_id"] or letter["letter_id"],
         trace=None,
     )
 

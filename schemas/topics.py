@@ -96,8 +96,18 @@ ERASURES = Topic(
     consumers=("ledger",),
     retention_ms=FOREVER_MS,  # it outlives every backup that still holds a key
 )
+LETTERS = Topic(
+    name="dead-letters.v1",
+    records=("wardtrail.letters.DeadLetter",),
+    key="letter_id",
+    owner="ledger",
+    consumers=(),
+    retention_ms=30 * DAY_MS,
+)
 
 TOPICS: Mapping[str, Topic] = {
     declared.name: declared
-    for declared in (HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS, ERASURES)
-}
+    for declared in (
+        HL7V2, COMMANDS, COMMAND_RESULTS, EVENTS, POINTS, VERIFICATIONS, ERASURES, LETTERS,
+    )
+}  # fmt: skip

@@ -105,4 +105,9 @@ def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]
         "position": letter.position,
         "family": letter.family,
         "record_sealed": sealed(row_id, letter.key, letter.value, line),
+        **_UNTOLD,
     }
+
+
+# Who publishes letters fills these in (:mod:`sinks.announcing`).
+_UNTOLD = {"announced": None, "announced_at": None, "partition_seq": None}

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, LiteralString, TypeAlias
 from uuid import UUID
 
 import psycopg
@@ -249,12 +249,14 @@ def backlog(
     table: str,
     time: str,
     partitions: Sequence[int],
+    unnumbered: LiteralString = "false",
 ) -> list[Backlog]:
     """What a relay of ``table`` still has to publish, by partition, for an overseer.
 
-    ``time`` is the column that says when a row was written.
+    ``time`` is the column that says when a row was written; ``unnumbered`` rows wait too.
     """
-    statement = SQL(_BACKLOG).format(table=Identifier(table), time=Identifier(time))
+    waits = SQL(_WAITS).format(unnumbered=SQL(unnumbered))
+    statement = SQL(_BACKLOG).format(table=Identifier(table), time=Identifier(time), waits=waits)
     rows = connection.execute(
         statement,
         {
@@ -321,16 +323,15 @@ WITH RECURSIVE step (authority, n) AS (
 )
 SELECT authority FROM step WHERE authority IS NOT NULL
 """
+_WAITS = "(row.partition_seq > coalesce(place.last_position, 0) OR {unnumbered})"
 _BACKLOG = """
 SELECT place.partition,
     (SELECT count(*) FROM (
         SELECT FROM {table} AS row
-        WHERE row.partition = place.partition
-          AND row.partition_seq > coalesce(place.last_position, 0)
+        WHERE row.partition = place.partition AND {waits}
         LIMIT %(most)s) AS counted)::int AS rows,
     (SELECT {time} FROM {table} AS row
-        WHERE row.partition = place.partition
-          AND row.partition_seq > coalesce(place.last_position, 0)
+        WHERE row.partition = place.partition AND {waits}
         ORDER BY row.partition_seq LIMIT 1) AS since
 FROM (
     SELECT wanted.partition::smallint AS partition, held.last_position

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from typing import Any, cast
+from uuid import UUID
 
 from schemas import headers, sealing
 from schemas.clock import micros
 from schemas.codec import Codec
 from schemas.events import TYPES, Event
-from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, POINTS, VERIFICATIONS
+from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, LETTERS, POINTS, VERIFICATIONS
+from sinks import announcing
 from sinks.database import Row
 from sinks.relay import Source
 from streams.relay import Outgoing, Publication
@@ -15,6 +17,10 @@ from streams.relay import Outgoing, Publication
 _POINT = POINTS.records[0]
 _RESULT = COMMAND_RESULTS.records[0]
 _VERIFICATION = VERIFICATIONS.records[0]
+_LETTER = LETTERS.records[0]
+LETTERS_SECONDS = (
+    2.0  # how long a letter may wait to be told: they're rare, and looked at by people
+)
 
 
 def clinical_events(codec: Codec) -> Publication:
@@ -120,6 +126,44 @@ def verification_results(codec: Codec) -> Publication:
     )  # fmt: skip
 
 
+def dead_letters(codec: Codec) -> Publication:
+    """Every dead letter with each state that it had when it was looked at, keyed by its id."""
+
+    def encode(row: Row) -> Outgoing:
+        letter = letter_of(row)
+        return Outgoing(
+            position=row["partition_seq"],
+            key=letter["letter_id"].encode(),
+            value=codec.encode(_LETTER, letter),
+            headers=headers.for_letter(letter),
+        )
+
+    return Publication(
+        source=Source(
+            subscription_id="relay:letters", topic=LETTERS.name, table="dead_letters",
+            columns=_LETTER_COLUMNS, unique=False, own=True,
+        ),
+        channel=None,
+        encode=encode,
+        position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
+        number=announcing.number,
+        poll_seconds=LETTERS_SECONDS,
+    )  # fmt: skip
+
+
+def letter_of(row: Row) -> dict[str, Any]:
+    """The record that a row of ``dead_letters`` becomes: nothing of what it holds sealed."""
+    return {
+        **{name: row[name] for name in _LETTER_PLAIN},
+        "letter_id": row["id"],
+        "subscription": row["subscription_id"],
+        "tenant_id": row["tenant_id"] or str(sealing.NOBODY),
+        "record_key": None if row["key"] is None else str(UUID(row["key"].decode())),
+        "created_at": micros(row["created_at"]),
+        "announced_at": micros(row["announced_at"]),
+    }
+
+
 def event_of(row: Row) -> Event:
     """The event that a row of ``events`` holds."""
     metadata = row["metadata"]
@@ -171,6 +215,14 @@ _RESULT_COLUMNS = (
     "said", "version", "events", "event_partition", "event_seq", "recorded_at", "partition",
     "partition_seq",
 )  # fmt: skip
+_LETTER_COLUMNS = (
+    "id", "tenant_id", "partition_seq", "state", "subscription_id", "topic", "partition",
+    "offset", "position", "key", "feed_id", "message_id", "event_id", "family", "stage", "cause",
+    "created_at", "announced_at",
+)  # fmt: skip
+_LETTER_PLAIN = frozenset(_LETTER_COLUMNS) - {
+    "id", "key", "tenant_id", "subscription_id", "created_at", "announced_at",
+}  # fmt: skip
 _VERIFICATION_COLUMNS = ("partition_seq", "revision", "result", "judged_at")
 _TIMES = ("effective_at", "ended_at", "known_from", "retracted_at", "reported_at")
 _POINT_COLUMNS = (

@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -48,9 +48,12 @@ class Publication:
     """What a relay publishes: where the rows are, how one is encoded, how one read back."""
 
     source: Source
-    channel: str
+    channel: str | None  # on which a writer wakes the relay; None: it looks by itself
     encode: Callable[[Row], Outgoing]
     position: Callable[[bytes], int]
+    # What gives rows their positions before they're read, where their writers don't.
+    number: Callable[[Database, str, Collection[int]], object] | None = None
+    poll_seconds: float = POLL_SECONDS
 
 
 class NotDelivered(Exception):  # noqa: N818  named for what is wrong
@@ -83,7 +86,7 @@ class Relay:
         backoff = BACKOFF_SECONDS[0]
         while not stop.is_set():
             try:
-                with rows.listening(self.database, self.publication.channel) as wait:
+                with self._listening(stop) as wait:
                     self._follow(stop, wait)
                 backoff = BACKOFF_SECONDS[0]
             except AWAY as trouble:
@@ -101,18 +104,27 @@ class Relay:
                 break
         self._close()
 
-    def _follow(self, stop: threading.Event, wait: Callable[[float], None]) -> None:
+    def _listening(
+        self, stop: threading.Event
+    ) -> AbstractContextManager[Callable[[float], object]]:
+        channel = self.publication.channel
+        return nullcontext(stop.wait) if channel is None else rows.listening(self.database, channel)
+
+    def _follow(self, stop: threading.Event, wait: Callable[[float], object]) -> None:
         while not stop.is_set():
             self._renew()
             if not self.round():
-                wait(POLL_SECONDS)
+                wait(self.publication.poll_seconds)
 
     def round(self) -> int:
         """Publish the next rows of every partition that is ours; return how many."""
         held = dict(self._held)  # as they're read: a lease renewed meanwhile may begin elsewhere
+        source, number = self.publication.source, self.publication.number
+        if number is not None and held:
+            number(self.database, source.topic, held)
         read = {
             partition: rows.read(
-                self.database, self.publication.source, each,
+                self.database, source, each,
                 after=self._at[partition], limit=BATCH_ROWS,
             )
             for partition, each in held.items()

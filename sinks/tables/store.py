@@ -250,10 +250,18 @@ dead_letters = Table(
     Column("position", BigInteger, comment="the event's partition_seq, where it was told"),
     time("created_at", now=True),
     Column("family", String(20), comment="of a feed's message: adt, results, orders, …"),
+    Column("announced", String(20), comment="the state that was told last"),
+    time("announced_at", nullable=True),
+    Column("partition_seq", BigInteger, comment="where it is told, in dead-letters.v1"),
     UniqueConstraint("subscription_id", "topic", "partition", "offset"),
     CheckConstraint("state IN ('dead', 'parked', 'retried', 'discarded')", name="state"),
     Index("idx_dead_letters_created", "created_at"),
     Index("idx_dead_letters_event", "event_id"),
+    Index("idx_dead_letters_told", "partition", "partition_seq"),
+    Index(
+        "idx_dead_letters_untold", "created_at", "offset", "id",
+        postgresql_where=text("announced IS DISTINCT FROM state"),
+    ),
     Index(
         "idx_dead_letters_open", "subscription_id", "topic", "partition", "position",
         postgresql_where=text("state IN ('dead', 'parked')"),

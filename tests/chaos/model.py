@@ -21,6 +21,7 @@ from schemas.topics import (
     ERASURES,
     EVENTS,
     HL7V2,
+    LETTERS,
     POINTS,
     VERIFICATIONS,
 )
@@ -86,7 +87,7 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
         if facts is None:
             dead[home] += 1
             tables["messages"].append(_row(message, None, raw[-1], 0, now, None))
-            tables["dead_letters"].append(_letter(message, raw[-1]))
+            tables["dead_letters"].append(_letter(message, raw[-1], dead[home]))
             continue
         people, learned = identities.resolve(parts, known)
         known |= {each.name: each.patient_id for each in learned}
@@ -325,8 +326,9 @@ def _row(
     }  # fmt: skip
 
 
-def _letter(message: Row, place: Logged) -> Row:
+def _letter(message: Row, place: Logged, seq: int) -> Row:
     return {
+        "id": message["message_id"], "state": "dead", "partition_seq": seq,
         "tenant_id": message["tenant_id"], "subscription_id": "ledger", "topic": HL7V2.name,
         "partition": place.partition, "offset": place.offset,
     }  # fmt: skip
@@ -335,7 +337,7 @@ def _letter(message: Row, place: Logged) -> Row:
 def _published(tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Logged]]:
     """What the relays publish, each row once."""
     ends: dict[tuple[str, int], int] = defaultdict(int)
-    topics: dict[str, list[Logged]] = {EVENTS.name: [], POINTS.name: []}
+    topics: dict[str, list[Logged]] = {each.name: [] for each in (EVENTS, POINTS, LETTERS)}
 
     def publish(topic: str, row: Row, key: str, value: Mapping[str, Any]) -> None:
         place = (topic, row["partition"])
@@ -351,6 +353,8 @@ def _published(tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Logged]]:
         publish(EVENTS.name, row, row["stream_id"], event_of(row))
     for row in sorted(tables["trajectory_points"], key=lambda row: row["partition_seq"]):
         publish(POINTS.name, row, row["admission_id"], point_of(row))
+    for row in tables["dead_letters"]:
+        publish(LETTERS.name, row, row["id"], {**row, "letter_id": row["id"]})
     return topics
 
 
@@ -391,6 +395,7 @@ def _subscriptions(
             ("relay", EVENTS.name, "events"), ("relay:points", POINTS.name, "trajectory_points"),
             ("relay:commands", COMMAND_RESULTS.name, "command_results"),
             ("relay:verification", VERIFICATIONS.name, "verification_results"),
+            ("relay:letters", LETTERS.name, "dead_letters"),
         ):  # fmt: skip
             rows = [row for row in seen.tables[table] if row["partition"] == partition]
             last = max((row["partition_seq"] for row in rows), default=0)

@@ -19,6 +19,7 @@ from schemas.topics import (
     ERASURES,
     EVENTS,
     HL7V2,
+    LETTERS,
     POINTS,
     VERIFICATIONS,
 )
@@ -182,6 +183,7 @@ def tenants(seen: Seen, given: Given) -> None:
     key_of = {
         EVENTS.name: "stream_id", POINTS.name: "admission_id", COMMANDS.name: "stream_id",
         COMMAND_RESULTS.name: "stream_id", VERIFICATIONS.name: "task_id",
+        LETTERS.name: "letter_id",
     }  # fmt: skip
     for topic, log in seen.topics.items():
         for each in log:
@@ -249,12 +251,25 @@ def published(seen: Seen, _: Given) -> None:
     heads = {
         EVENTS.name: _heads(events), POINTS.name: _heads(points),
         COMMAND_RESULTS.name: _heads(results), VERIFICATIONS.name: _heads(verdicts),
+        LETTERS.name: _letters(seen),
     }  # fmt: skip
     for row in seen.tables["subscriptions"]:
         if row["subscription_id"].startswith("relay"):
             head = heads[row["topic"]].get(row["partition"], 0)
             if row["last_position"] != head:
                 raise OracleRed(f"6 (published): relay away from the head: {_place(row)}")
+
+
+def _letters(seen: Seen) -> dict[int, int]:
+    """The heads of what is told of dead letters: each as it stands is what was told last of it."""
+    log = seen.topics[LETTERS.name]
+    _once(LETTERS.name, log, ("partition_seq",), "letter_id")
+    told = {each.value["letter_id"]: each for each in log}
+    found = {key: (each.value["partition_seq"], each.value["state"]) for key, each in told.items()}
+    rows = seen.tables["dead_letters"]
+    standing = {row["id"]: (row["partition_seq"], row["state"]) for row in rows}
+    _equal("6 (published): letters", found, standing)
+    return _heads({(row["partition"], row["partition_seq"]): row["id"] for row in rows})
 
 
 def verified(seen: Seen, _: Given) -> None:

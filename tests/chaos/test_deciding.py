@@ -21,7 +21,7 @@ pytestmark = pytest.mark.alone
 
 SEED, COMMANDS, STREAMS = 5, 400, 12
 WORKERS = ("ledger-1", "ledger-2")
-FOLLOWED = frozenset({"ledger", "relay", "relay:commands"})
+FOLLOWED = frozenset({"ledger", "relay", "relay:commands", "relay:letters"})
 # What befalls one worker after another, each of them in the order of its passages.
 PLACES = (
     "ledger: deciding=kill@7",

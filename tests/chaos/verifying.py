@@ -26,7 +26,7 @@ from tests.chaos.seen import Seen, feed_and_keys, see
 PATIENTS, TASKS = 30, 150
 FOUNDED = frozenset({"ledger"})
 FOLLOWED = FOUNDED | {
-    "relay", "relay:commands", "verification", "judge", "relay:verification",
+    "relay", "relay:commands", "relay:letters", "verification", "judge", "relay:verification",
 }  # fmt: skip
 BURSTS, BURST_SECONDS = 12, 0.25  # of an act's second half: a judgement each, at least
 MOMENT_SECONDS = 1.0

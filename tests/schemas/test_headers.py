@@ -17,6 +17,7 @@ BUILDERS = dict.fromkeys(EVENTS.records, headers.for_event) | {
     "wardtrail.trajectory.TrajectoryPoint": headers.for_point,
     "wardtrail.verification.VerificationResult": headers.for_verification,
     "wardtrail.erasures.Erasure": headers.for_erasure,
+    "wardtrail.letters.DeadLetter": headers.for_letter,
 }
 INNER = {record for topic in TOPICS.values() for record in topic.inner}  # they travel sealed
 EXAMPLES = [

@@ -19,6 +19,7 @@ from schemas.topics import VERIFICATIONS
 from streams import ports
 from tests.topics import make_topic
 
+ALL_PUBLISHERS = lag.PUBLISHERS
 OLD = 3_600_000  # a record's age in milliseconds
 
 
@@ -114,6 +115,23 @@ def test_a_relay_is_behind_by_the_rows_after_its_position(visited, topic: Topic)
     expected = datetime.now(UTC) - datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert relay[0].seconds == pytest.approx(expected.total_seconds(), abs=60)
     assert relay[1].seconds == 0.0
+
+
+def test_dead_letters_that_the_relay_has_not_placed_yet_wait_for_it(desk, topic, monkeypatch):
+    [letters] = [each for each in ALL_PUBLISHERS if each.subscription == "relay:letters"]
+    monkeypatch.setattr(lag, "PUBLISHERS", (replace(letters, topic=topic.name),))
+    for offset, (announced, seq) in enumerate([(None, None), ("dead", 1), ("parked", 2)]):
+        desk.insert(
+            "dead_letters", subscription_id="ledger", topic="t", partition=0, offset=offset,
+            stage="map", cause="structure", reason="why", record_sealed=b"sealed",
+            announced=announced, partition_seq=seq,
+        )  # fmt: skip
+    desk.insert(
+        "subscriptions", subscription_id="relay:letters", topic=topic.name, partition=0,
+        last_position=2,
+    )  # fmt: skip
+    found = [each for each in measured(desk).partitions if each.subscription == "relay:letters"]
+    assert [(each.partition, each.records) for each in found] == [(0, 2), (1, 0)]
 
 
 def test_patients_who_wait_for_the_judge_show_and_so_do_those_set_aside(
