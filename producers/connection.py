@@ -184,14 +184,9 @@ class Connection(asyncio.Protocol):
             self._read_bytes -= len(item.payload) if isinstance(item, Frame) else 0
             try:
                 self._handle(item)
-            except (KeysAway, KeyMissing):
-                header = peek(item.payload if isinstance(item, Frame) else item.head)
-                self._fail(item, "keys away", self._feed_of(header))
-            except FeedUnread:
-                self._fail(item, "feed unread")
-            except Exception as error:  # a text of it may hold the message: its name must do
-                _LOG.error("a message could not be taken: %s", type(error).__name__)
-                self._fail(item, "internal error")
+            except Exception as error:
+                header = peek(item.payload) if isinstance(item, Frame) else NoHeader(0)
+                self._replies.add(Entry([self._fail(header, error)]))
         if items:
             self._active = self._heard
             self._frame_since = None
@@ -217,7 +212,7 @@ class Connection(asyncio.Protocol):
         self._counters.frames += 1
         found = batches.unpack(item.payload, self._limits.batch_messages)
         if found is None:
-            part = self._message(item.payload)
+            part = self._part(item.payload)
             if part is not None:
                 self._replies.add(Entry([part]))
         elif isinstance(found, TooMuch):
@@ -234,7 +229,7 @@ class Connection(asyncio.Protocol):
         parts: list[Part] = []
         acknowledgements = self._counters.acknowledgements
         for each in found.items:
-            part = self._message(each.body if isinstance(each, Piece) else b"")
+            part = self._part(each.body if isinstance(each, Piece) else b"")
             if part is not None:
                 parts.append(part)
             elif self._ending:
@@ -243,6 +238,13 @@ class Connection(asyncio.Protocol):
                 break
         if parts or self._counters.acknowledgements == acknowledgements:
             self._replies.add(Entry(parts, found))
+
+    def _part(self, body: bytes) -> Part | None:
+        """A message by itself: what befalls it leaves the others of its batch alone."""
+        try:
+            return self._message(body)
+        except Exception as error:
+            return self._fail(peek(body), error)
 
     def _message(self, body: bytes) -> Part | None:
         """Refuse a message or hand it to the log; None where it wants no answer."""
@@ -302,18 +304,24 @@ class Connection(asyncio.Protocol):
         feed = intake.admit(header, self._server.feeds.by_port(self._port), self._certificate)
         return feed.feed if isinstance(feed, intake.Rejection) else feed
 
-    def _fail(self, item: Frame | Refusal, reason: str, feed: Feed | None = None) -> None:
+    def _fail(self, header: Header | NoHeader, error: Exception) -> Part:
         """A message that can't be taken now stands in the queue as one that isn't durable."""
+        feed = None
+        if isinstance(error, KeysAway | KeyMissing):
+            reason, feed = "keys away", self._feed_of(header)
+        elif isinstance(error, FeedUnread):
+            reason = "feed unread"
+        else:  # a text of it may hold the message: its name must do
+            _LOG.error("a message could not be taken: %s", type(error).__name__)
+            reason = "internal error"
         self._counters.closed[reason] += 1
         future = self._loop.create_future()
         future.set_exception(NotDurable(reason))
-        header = peek(item.payload) if isinstance(item, Frame) else NoHeader(0)
         asked = acks.asked(header, feed.acknowledgement if feed else AUTO)
-        part = Part(header=header, asked=asked, future=future, feed=feed)
-        self._replies.add(Entry([part]))
         future.add_done_callback(self._reported)
         if self._replies.transient(feed) is None:
             self._ending = True
+        return Part(header=header, asked=asked, future=future, feed=feed)
 
     def _delivered(self, part: Part, future: asyncio.Future[None]) -> None:
         """A delivery report came for a message."""

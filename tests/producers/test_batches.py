@@ -1,6 +1,7 @@
 """Batches: each message by itself, one response batch for all."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import hl7
@@ -8,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producers import intake as intake_rules
 from producers.answers import read
 from producers.batches import COMMENT, LINES_MAX, MESSAGES_MAX, Batch, TooMuch, together, unpack
 from producers.files import Piece
 from producers.intake import BATCH
 from producers.mllp import Frame, encode
 from producers.peek import NoHeader, peek
-from producers.ports import NotDurable
+from producers.ports import KeysAway, NotDurable, RecordTooLarge
 
 AT = datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)
 ONE = b"MSH|^~\\&|A|||||||1\rEVN|A01\rPID|1||7\r"
@@ -214,6 +216,62 @@ def test_a_batch_of_which_one_message_is_not_durable_is_not_answered(serving, me
             intake.publisher.futures[0].set_result(None)
             intake.publisher.futures[1].set_exception(NotDurable("away"))
             assert await sender.hear() is None
+            assert intake.server.counters.held_bytes == 0
+
+    run(test)
+
+
+@pytest.mark.parametrize("code", ["AE", "AR"])
+def test_i3_with_a_code_for_what_may_be_taken_later_each_of_a_batch_is_told_its_own(
+    serving, message, code
+):
+    async def test():
+        async with serving(holding=True) as intake:
+            intake.feeds.feed = replace(intake.feeds.feed, transient_answer=code)
+            sender = await intake.connect()
+            batch = BHS + b"".join(message(n) for n in (1, 2, 3)) + b"BTS|3\r"
+            await sender.say(encode(batch))
+            await intake.until(lambda: len(intake.publisher.futures) == 3)
+            for n, outcome in enumerate((None, NotDurable("away"), RecordTooLarge("too large"))):
+                future = intake.publisher.futures[n]
+                future.set_exception(outcome) if outcome else future.set_result(None)
+            first, answers, last = await heard(sender)
+            assert (first[:9], last) == (b"BHS|^~\\&|", b"BTS|3")
+            assert answers == [("AA", "1", None), (code, "2", 207), ("AR", "3", 102)]
+            intake.publisher.holding = False
+            await sender.say(encode(batch))
+            assert [answer[0] for answer in (await heard(sender))[1]] == ["AA"] * 3
+
+    run(test)
+
+
+@pytest.mark.parametrize("code", ["AR", None])
+def test_a_message_of_a_batch_that_cannot_be_sealed_now_is_not_durable_and_the_others_are(
+    serving, message, monkeypatch, code
+):
+    """As where the key of one of several feeds doesn't open, or our own code fails."""
+    real, looked = intake_rules.record, []
+
+    def record(*given, **named):
+        looked.append(given)
+        if len(looked) == 2:
+            raise KeysAway("away")
+        return real(*given, **named)
+
+    async def test():
+        async with serving() as intake:
+            intake.feeds.feed = replace(intake.feeds.feed, transient_answer=code)
+            monkeypatch.setattr(intake_rules, "record", record)
+            sender = await intake.connect()
+            await sender.say(encode(message(1) + message(2) + message(3)))
+            if code is None:
+                assert await sender.hear() is None, "sent again, it is whole"
+                assert len(intake.publisher.records) == 1
+            else:
+                answers = (await heard(sender))[1]
+                assert answers == [("AA", "1", None), (code, "2", 207), ("AA", "3", None)]
+                assert len(intake.publisher.records) == 2
+            assert intake.server.counters.closed["keys away"] == 1
             assert intake.server.counters.held_bytes == 0
 
     run(test)
