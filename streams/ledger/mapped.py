@@ -22,7 +22,7 @@ from streams.ledger.decide import decide, said_at, visits
 from streams.ledger.families import family
 from streams.ledger.mapping.facts import Facts, Ignored
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION
-from streams.ledger.mapping.mentions import mentioned
+from streams.ledger.mapping.mentions import control_id, mentioned
 
 # MSH-9 as sent may be anything, also a name where a torn message has one.
 _CODES = re.compile(r"[A-Za-z0-9]{1,3}([_^][A-Za-z0-9]{1,3}(\^[A-Za-z0-9]{3}_[A-Za-z0-9]{3})?)?")
@@ -156,9 +156,9 @@ def _row(
 ) -> dict[str, Any]:
     said, keys = mapped.said, mapped.keys
     kind = message["message_type"] if said is None else said.message_type
-    control = None
-    if said is not None and said.control_id and keys is not None:
-        control = str(identity.control(keys.identity, UUID(message["feed_id"]), said.control_id))
+    control, told = None, _control_id(mapped)
+    if told and keys is not None:
+        control = str(identity.control(keys.identity, UUID(message["feed_id"]), told))
     return {
         "tenant_id": message["tenant_id"],
         "feed_id": message["feed_id"],
@@ -171,6 +171,15 @@ def _row(
         "mapper_version": MAPPER_VERSION,
         "body_sealed": message["body"],
     }
+
+
+def _control_id(mapped: Mapped) -> str:
+    """MSH-10, by which somebody may look for the message; also of one that couldn't be mapped."""
+    if mapped.said is not None:
+        return mapped.said.control_id
+    if mapped.body is None or mapped.feed is None:
+        return ""
+    return control_id(mapped.body, mapped.feed)
 
 
 def failed(read: Mapped, stage: str, what: str, error: Exception) -> DeadLetter:

@@ -33,6 +33,7 @@ from streams.ledger import identities
 from streams.ledger.decide import decide, named, whose
 from streams.ledger.mapping.facts import Facts, Unmappable
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
+from streams.ledger.mapping.mentions import control_id
 from streams.publications import event_of, point_of
 from streams.read_models import PROJECTIONS
 from streams.trajectory import PROJECTION as TRAJECTORY
@@ -86,7 +87,9 @@ def line(bodies: Sequence[bytes], feed: Feed, keys: Keys, *, partitions: int = 4
         taken.add(message["message_id"])
         if facts is None:
             dead[home] += 1
-            tables["messages"].append(_row(message, None, raw[-1], 0, now, None))
+            told = control_id(body, feed)
+            lost = told and str(identity.control(keys.identity, feed.feed_id, told))
+            tables["messages"].append(_row(message, None, raw[-1], 0, now, lost or None))
             tables["dead_letters"].append(_letter(message, raw[-1], dead[home]))
             continue
         people, learned = identities.resolve(parts, known)

@@ -31,6 +31,16 @@ def mentioned(body: bytes, feed: Feed) -> list[Identifier]:
     return list(found)
 
 
+def control_id(body: bytes, feed: Feed) -> str:
+    """MSH-10 of the first header that can be read, torn as its message may be; empty without."""
+    with suppress(Exception):
+        for message in _messages(body, feed):
+            header = message.segment("MSH")
+            if header is not None and (said := message.resolve(header.field(10))):
+                return said
+    return ""
+
+
 def _persons(message: Message, feed: Feed) -> Iterator[Identifier]:
     for name, numbers in FIELDS.items():
         for segment in message.segments(name):

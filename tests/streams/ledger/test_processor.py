@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from schemas import sealing
+from schemas import identity, sealing
 from schemas.codec import Codec, Ids
 from schemas.sealing import EnvelopeInvalid, KeyServiceAway, Root
 from sinks import dead_letters, ledger, tenancy
@@ -450,3 +450,13 @@ def test_no_key_service_no_event_and_no_dead_letter(line):
     line.processor.keyring = Keyring(line.store.database, ROOT)
     line.send(record)
     assert counts(line.store, "ledger") == {"applied": 1}
+
+
+def test_a_message_that_cannot_be_mapped_has_the_hash_of_its_msh_10_where_that_can_be_read(line):
+    nul = adt().replace(b"PID|1|", b"PID|\0|")
+    bad = [nul, adt() + b"\r" + adt(), adt() + b"\xe9", b"noise\r" + nul, b"no header"]
+    line.send(*map(line.record, bad))
+    rows = line.store.rows('SELECT control_hmac, outcome FROM messages ORDER BY "offset"')
+    assert {row["outcome"] for row in rows} == {"dead", "parked"}, "they are of one patient"
+    wanted = identity.control(line.keys().identity, FEED, "77")
+    assert [row["control_hmac"] for row in rows] == [wanted] * 4 + [None]

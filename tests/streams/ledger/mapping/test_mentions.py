@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from schemas.feeds import Feed
-from streams.ledger.mapping.mentions import mentioned
+from streams.ledger.mapping.mentions import control_id, mentioned
 from streams.ledger.mapping.message import REPETITIONS_MAX
 
 FEED = Feed(feed_id=uuid.UUID(int=1), tenant_id=uuid.UUID(int=2), name="n", authority="OWN")
@@ -39,6 +39,7 @@ def test_every_field_that_names_a_person_is_read_of_every_trigger():
 )
 def test_what_is_torn_is_read_as_far_as_it_goes(torn):
     assert ("A", "OWN") in named(torn)
+    assert control_id(torn if isinstance(torn, bytes) else torn.encode(), FEED) == "1"
 
 
 def test_two_messages_in_one_name_both_patients():
@@ -48,3 +49,4 @@ def test_two_messages_in_one_name_both_patients():
 @pytest.mark.parametrize("soup", [b"", b"\xff\xfe\x00", b"<xml/>", b"PID|1||A\r"])
 def test_what_is_no_message_names_nobody(soup):
     assert named(soup) == []
+    assert control_id(soup, FEED) == ""
