@@ -165,7 +165,7 @@ def test_m5_a_moved_account_stays_in_its_tenant(line):
 def test_m5_an_account_of_too_many_visits_is_not_moved(line, monkeypatch, limit):
     monkeypatch.setattr(accounts, "VISITS_MAX", limit)
     line.send(admitted("V1"), admitted("V2", minute=1))
-    line.send(move("B", "A"), adt("A02", "A", visit="V1", minute=9))
+    line.send(move("B", "A"), adt("A02", "C", visit="VC", minute=9))
     letters = line.store.rows("SELECT cause, reason FROM dead_letters")
     assert [row["cause"] for row in letters] == (["refused"] if limit == 1 else [])
     assert len(moved(line, "V1")) == (0 if limit == 1 else 1)

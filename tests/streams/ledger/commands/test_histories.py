@@ -28,7 +28,7 @@ from psycopg.rows import dict_row
 
 from schemas import commands, failpoints
 from schemas.failpoints import FailPoint
-from sinks import aggregates, ledger
+from sinks import aggregates, outcomes
 from sinks.database import Refused
 from streams import ports
 from streams.ledger.commands import REGISTRY
@@ -446,7 +446,7 @@ class Hasty:
         (aggregates, "rejected", lambda: open_to_all),
         (aggregates, "_decide", lambda: deaf),
         (aggregates, "standing_of", Hasty),
-        (ledger, "_known", lambda: lambda *_: set()),
+        (outcomes, "known", lambda: lambda *_: set()),
     ],
     ids=[
         "no expected version",
