@@ -36,6 +36,7 @@ class Head:
 
     letter_id: str
     subscription_id: str
+    feed: str | None
     cause: str
     waiting: int
 
@@ -125,7 +126,8 @@ def _values(chosen: Chosen) -> dict[str, Any]:
 
 # Behind a letter waits what is under a key of its own at a later offset.
 _HEADS = """
-SELECT id AS letter_id, subscription_id, cause, (
+SELECT id AS letter_id, subscription_id, cause,
+       (SELECT name FROM feeds WHERE feeds.id = letter.feed_id) AS feed, (
     SELECT count(DISTINCT behind."offset")
     FROM parked_records AS own JOIN parked_records AS behind
         USING (subscription_id, topic, partition, parked_key)

@@ -238,17 +238,16 @@ def _ask(
 
 
 def _counted(heads: Sequence[Head]) -> list[str]:
-    """How many there are of each kind, and how many wait behind them."""
-    letters: Counter[tuple[str, str]] = Counter()
-    waiting: Counter[tuple[str, str]] = Counter()
+    """How many there are of each reader, feed and cause, and how many wait behind them."""
+    letters: Counter[tuple[str, str, str]] = Counter()
+    waiting: Counter[tuple[str, str, str]] = Counter()
     for each in heads:
-        kind = (each.subscription_id, each.cause)
+        kind = (each.subscription_id, each.feed or "no feed", each.cause)
         letters[kind] += 1
         waiting[kind] += each.waiting
     return [
-        f"{subscription}: {cause}: {letters[subscription, cause]} dead,"
-        f" {waiting[subscription, cause]} behind them"
-        for subscription, cause in sorted(letters)
+        shown.safe(f"{': '.join(kind)}: {letters[kind]} dead, {waiting[kind]} behind them")
+        for kind in sorted(letters)
     ]
 
 

@@ -142,7 +142,7 @@ def test_a_retry_is_counted_asked_for_and_kept_with_who_and_why(desk, loaded) ->
     why = ("--reason", "mended")
     dry = desk.run("dead-letters", "retry", number, *why, "--dry-run")
     assert (dry.exit_code, dry.stdout) == (0, "")
-    assert dry.stderr == "patients: fold_failed: 1 dead, 1 behind them\n"
+    assert dry.stderr == "patients: no feed: fold_failed: 1 dead, 1 behind them\n"
     refused = desk.run("dead-letters", "retry", number, *why, stdin="n\n")
     assert refused.exit_code == 1
     assert requested(desk, loaded, number) == []
@@ -159,10 +159,10 @@ def test_letters_are_asked_about_by_cause_projection_and_feed(desk, loaded) -> N
     first = letter(desk, 1, cause="refused", feed_id=feed["id"])
     second = letter(desk, 2, subscription="trajectory")
     for options, expected in (
-        (("--cause", "refused"), "patients: refused: 1"),
-        (("--feed", "demo"), "patients: refused: 1"),
-        (("--projection", "trajectory", "--tenant", "demo"), "trajectory: fold_failed: 1"),
-        (("--subscription", "trajectory"), "trajectory: fold_failed: 1"),
+        (("--cause", "refused"), "patients: demo: refused: 1"),
+        (("--feed", "demo"), "patients: demo: refused: 1"),
+        (("--projection", "trajectory", "--tenant", "demo"), "trajectory: no feed: fold_failed: 1"),
+        (("--subscription", "trajectory"), "trajectory: no feed: fold_failed: 1"),
     ):
         told = desk.run("dead-letters", "discard", *options, "--reason", "x", "--dry-run")
         assert told.stderr.startswith(expected), told.output
@@ -188,7 +188,7 @@ def test_who_asks_about_more_than_is_asked_at_once_is_told_so(desk, monkeypatch)
         letter(desk, offset)
     chosen = ("--cause", "fold_failed", "--reason", "x")
     told = desk.run("dead-letters", "retry", *chosen, "--dry-run").stderr.splitlines()
-    assert told[0].startswith("patients: fold_failed: 2 dead")
+    assert told[0].startswith("patients: no feed: fold_failed: 2 dead")
     assert told[1] == "wardtrail: at once at most 2 (hint: then again)"
 
 
