@@ -40,7 +40,7 @@ class LedgerOutcomes:
         def tell(told: "Future[awaited.Became]") -> None:
             if not told.cancelled():
                 was = told.result()
-                became = Became(outcome=was.outcome, reason=was.reason)
+                became = Became(outcome=was.outcome, reason=was.reason, cause=was.cause)
                 with suppress(RuntimeError):  # the loop has ended, and nobody waits
                     loop.call_soon_threadsafe(settle, became)
 

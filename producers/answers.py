@@ -26,11 +26,33 @@ ERRORS: Mapping[int, str] = MappingProxyType(
         201: "Unsupported event code",
         202: "Unsupported processing id",
         203: "Unsupported version id",
+        204: "Unknown key identifier",
         206: "Application record locked",
         207: "Application internal error",
     }
 )
 TRANSIENT = frozenset({206, 207})
+# What the ledger says of messages that became nothing, by its causes.
+CAUSES: Mapping[str, int] = MappingProxyType(
+    {
+        "no_header": 100,
+        "structure": 100,
+        "required_field": 101,
+        "no_patient": 101,
+        "no_visit": 101,
+        "charset": 102,
+        "message_type": 200,
+        "trigger": 201,
+        "erased": 204,  # whom it names is known no more
+        # What is ours to mend: the message is kept, and the same sent again is answered by
+        # what has become of it then.
+        "mapper_failed": 207,
+        "decide_failed": 207,
+        "refused": 207,
+        "sealed": 207,
+        "feed_unknown": 207,
+    }
+)
 # Fields of MSH that come back in an answer; longer ones than this are no names.
 ECHO_BYTES_MAX = 1024
 _UNSENDABLE = b"\x0b\x1c\r\n"  # MLLP's marks and the segment ends

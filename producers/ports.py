@@ -63,10 +63,14 @@ class Refusals(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Became:
-    """What became of a message: ``applied``, ``ignored``, ``dead`` or ``parked``, and why."""
+    """What became of a message: ``applied``, ``ignored``, ``dead`` or ``parked``, and why.
+
+    ``cause`` is a code, by which the sender is answered; ``reason`` is that in words.
+    """
 
     outcome: str
     reason: str | None
+    cause: str | None = None
 
 
 class Outcomes(Protocol):

@@ -275,11 +275,13 @@ class Replies:
             return None if said is None else verdict
         reason = (said.reason or "no reason")[:REASON_MAX]
         if said.outcome == "dead":
-            trouble = Trouble(code=102, reason=f"it can't be read: {reason}")
+            code = answers.CAUSES.get(said.cause or "", 207)
+            trouble = Trouble(code=code, reason=f"it can't be read: {reason}")
             return Verdict(code=part.feed.refusal_answer, trouble=trouble)
         if part.feed.ignored_answer == answers.ACCEPTED:
             return verdict
-        trouble = Trouble(code=200, reason=f"it is ignored: {reason}")
+        code = answers.CAUSES.get(said.cause or "", 200)
+        trouble = Trouble(code=code, reason=f"it is ignored: {reason}")
         return Verdict(code=part.feed.ignored_answer, trouble=trouble)
 
     def _say(self, part: Part, verdict: Verdict, stage: Stage) -> bytes:

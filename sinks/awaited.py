@@ -24,10 +24,14 @@ Key = tuple[UUID, UUID, UUID]  # tenant, feed, message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Became:
-    """What became of a message: applied, ignored or dead, and why; nothing of its content."""
+    """What became of a message: applied, ignored or dead, and why; nothing of its content.
+
+    The cause is a code, the reason words; a message that was applied has no cause.
+    """
 
     outcome: str
     reason: str | None
+    cause: str | None
 
 
 class WaitingFull(Exception):  # noqa: N818  named for what is wrong
@@ -119,14 +123,14 @@ def _found(database: Database, asked: list[Key]) -> dict[Key, Became]:
         rows = connection.execute(_OUTCOMES, (tenants, feeds, ids)).fetchall()
     return {
         (UUID(row["tenant_id"]), UUID(row["feed_id"]), UUID(row["message_id"])): Became(
-            outcome=row["outcome"], reason=row["reason"]
+            outcome=row["outcome"], reason=row["reason"], cause=row["cause"]
         )
         for row in rows
     }
 
 
 _OUTCOMES = """
-SELECT messages.tenant_id, messages.feed_id, messages.message_id, outcome, reason
+SELECT messages.tenant_id, messages.feed_id, messages.message_id, outcome, reason, cause
 FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]) AS asked (tenant_id, feed_id, message_id)
 JOIN messages USING (tenant_id, feed_id, message_id)
 """

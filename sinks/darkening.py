@@ -94,7 +94,8 @@ def _darkened(entry: Entry, tombs: Mapping[str, Tomb], counts: dict[str, int]) -
         assert entry.message is not None, "who tells of two patients is a message"
         counts[entry.message["outcome"]] -= 1
         counts["ignored"] += 1
-        message = {**entry.message, "outcome": "ignored", "reason": UNDONE, "body_sealed": b""}
+        ignored = {"outcome": "ignored", "reason": UNDONE, "cause": "erased"}
+        message = {**entry.message, **ignored, "body_sealed": b""}
         return Entry(offset=entry.offset, message=message, stands=entry.stands)
     events = [_without_texts(event, tombs, entry.said_at) for event in entry.events]
     entry = replace(entry, events=events)

@@ -43,6 +43,11 @@ class DeadLetter:
     position: int | None = None
     family: str | None = None
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What its message's row says of what became of it."""
+        return {"outcome": self.state, "reason": self.reason, "cause": self.cause}
+
 
 def changes(held: Held, letters: Sequence[DeadLetter], line: sealing.Key) -> list[Append]:
     """The rows; each record sealed whole under the line's key, so that no worker needs others."""

@@ -373,7 +373,7 @@ def _dead(entry: Entry, letter: DeadLetter) -> Entry:
     makes = command is not None and (command.creates or command.founds) and not command.taken
     if command is not None and makes and letter.reason == _TAKEN:
         return replace(entry, command=replace(command, taken=True))
-    message = entry.message and {**entry.message, "outcome": "dead", "reason": letter.reason}
+    message = entry.message and {**entry.message, **letter.told}
     return Entry(
         offset=entry.offset, message=message, letter=letter, asked=command or entry.asked,
         about=entry.about | darkening.people(entry.events), names=entry.names,

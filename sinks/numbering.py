@@ -181,6 +181,7 @@ def number(
 def _placed(entry: Entry, held: Held, now: datetime) -> dict[str, Any]:
     assert entry.message is not None, "asked only where there is one"
     return {
+        "cause": None,
         **entry.message,
         "topic": held.topic,
         "partition": held.partition,

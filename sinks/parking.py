@@ -173,7 +173,7 @@ def condemn(connection: Connection[Row], held: Held, offset: int, failed: Unfit)
     place = (held.subscription_id, held.topic, held.partition)
     said = (failed.stage, failed.cause, str(failed))
     if connection.execute(_CONDEMN, (*said, *place, offset)).rowcount:
-        connection.execute(_MESSAGE, (str(failed), *place, offset))
+        connection.execute(_MESSAGE, (str(failed), failed.cause, *place, offset))
         subscriptions.recount(connection, held, {"parked": -1, "dead": 1}, parked_keys=0)
 
 
@@ -353,7 +353,7 @@ WHERE subscription_id = %s AND topic = %s AND partition = %s AND "offset" = %s
 """
 # The row of a message that waited in the ledger; projections' records stand at other places.
 _MESSAGE = """
-UPDATE messages SET outcome = 'dead', reason = %s FROM dead_letters AS letter
+UPDATE messages SET outcome = 'dead', reason = %s, cause = %s FROM dead_letters AS letter
 WHERE subscription_id = %s AND letter.topic = %s AND letter.partition = %s AND letter."offset" = %s
   AND (messages.tenant_id, messages.feed_id, messages.message_id)
     = (letter.tenant_id, letter.feed_id, letter.message_id)

@@ -80,7 +80,7 @@ def taken_out(offset: int, name: tuple[str, str, str]) -> Entry:
     tenant, feed, message = name
     row = {
         "tenant_id": tenant, "feed_id": feed, "message_id": message,
-        "outcome": "ignored", "reason": TAKEN_OUT, "body_sealed": b"",
+        "outcome": "ignored", "reason": TAKEN_OUT, "cause": ERASED["cause"], "body_sealed": b"",
     }  # fmt: skip
     return Entry(offset=offset, message=row)
 
@@ -121,7 +121,7 @@ def _become(connection: Connection[Row], entries: Sequence[Entry]) -> None:
                 "events": len(entry.events),
                 **{
                     each: message.get(each) for each in (
-                        "tenant_id", "feed_id", "message_id", "outcome", "reason",
+                        "tenant_id", "feed_id", "message_id", "outcome", "reason", "cause",
                         "mapper_version", "message_type", "control_hmac",
                     )
                 },
@@ -139,7 +139,7 @@ FOR UPDATE
 """
 _BECOME = """
 UPDATE messages SET
-    outcome = %(outcome)s, reason = %(reason)s, events = %(events)s,
+    outcome = %(outcome)s, reason = %(reason)s, cause = %(cause)s, events = %(events)s,
     mapper_version = coalesce(%(mapper_version)s, mapper_version),
     message_type = coalesce(%(message_type)s, message_type),
     control_hmac = coalesce(%(control_hmac)s::uuid, control_hmac)

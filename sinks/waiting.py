@@ -80,7 +80,7 @@ def _waiting(entry: Entry, keys: frozenset[str], counts: dict[str, int]) -> Entr
     counts["parked"] += 1
     kept = letter(entry, keys)
     return Entry(
-        offset=entry.offset, message={**entry.message, "outcome": "parked", "reason": SAID},
+        offset=entry.offset, message={**entry.message, **kept.told},
         letter=kept, about=entry.about | darkening.people(entry.events), names=entry.names,
         said_at=entry.said_at, family=entry.family,
     )  # fmt: skip

@@ -202,6 +202,7 @@ messages = Table(
     Column(
         "duplicates", Integer, nullable=False, server_default="0", comment="how often it came again"
     ),
+    Column("cause", String(50), comment="of the reason, a code: by it a sender is answered"),
     PrimaryKeyConstraint("tenant_id", "feed_id", "message_id"),
     CheckConstraint("outcome IN ('applied', 'ignored', 'dead', 'parked')", name="outcome"),
     Index("idx_messages_recorded", "tenant_id", "recorded_at"),

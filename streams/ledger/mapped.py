@@ -80,16 +80,16 @@ def entry_of(
             dead = replace(failed(mapped, "decide", "decide", error), keys=tuple(touching()))
             mapped = replace(mapped, letter=replace(dead, family=_family(mapped)))
     message, said = mapped.message, mapped.said
-    outcome, reason = "applied", told
+    became = {"outcome": "applied", "reason": told, "cause": None}
     if mapped.letter is not None:
-        outcome, reason = mapped.letter.state, mapped.letter.reason
+        became = {**mapped.letter.told}
     elif isinstance(said, Ignored):
-        outcome, reason = "ignored", said.reason
+        became = {"outcome": "ignored", "reason": said.reason, "cause": said.cause}
     return Entry(
         offset=mapped.offset,
         key=mapped.key,
         value=mapped.value,
-        message=message and _row(message, mapped, outcome, reason),
+        message=message and _row(message, mapped, became),
         events=rows,
         visits=learned,
         letter=mapped.letter,
@@ -152,7 +152,7 @@ def _of_identity(people: Sequence[identities.Person]) -> Iterator[str]:
 
 
 def _row(
-    message: Mapping[str, Any], mapped: Mapped, outcome: str, reason: str | None
+    message: Mapping[str, Any], mapped: Mapped, became: Mapping[str, str | None]
 ) -> dict[str, Any]:
     said, keys = mapped.said, mapped.keys
     kind = message["message_type"] if said is None else said.message_type
@@ -166,8 +166,7 @@ def _row(
         "received_at": instant(message["received_at"]),
         "message_type": kind if _CODES.fullmatch(kind) else "?",
         "control_hmac": control,
-        "outcome": outcome,
-        "reason": reason,
+        **became,
         "mapper_version": MAPPER_VERSION,
         "body_sealed": message["body"],
     }

@@ -177,12 +177,7 @@ def content(tables: Mapping[str, Sequence[Row]], keys: Keys) -> Content:
     """The rows without what depends on arrival, clocks and chance; sealed fields opened."""
     found: Content = {
         "events": {row["event_id"]: _event(row, keys) for row in tables["events"]},
-        "messages": {
-            row["message_id"]: _kept(
-                row, "offset", "topic", "received_at", "body_sealed", "reason", "duplicates"
-            )
-            for row in tables["messages"]
-        },
+        "messages": {row["message_id"]: _kept(row, *_OF_ITS_WAY) for row in tables["messages"]},
         "streams": {row["stream_id"]: _kept(row) for row in tables["streams"]},
         "trajectory_points": _revisions(tables["trajectory_points"]),
         "timeline_events": {row["id"]: _entry(row) for row in tables["timeline_events"]},
@@ -199,6 +194,12 @@ def content(tables: Mapping[str, Sequence[Row]], keys: Keys) -> Content:
                 table.name, {key: _opened(_kept(row), keys) for key, row in rows.items()}
             )
     return found
+
+
+# Of a message: where and when it came, and what was said of it beside its outcome.
+_OF_ITS_WAY = (
+    "offset", "topic", "received_at", "body_sealed", "reason", "cause", "duplicates",
+)  # fmt: skip
 
 
 def plain(value: Any) -> bytes:

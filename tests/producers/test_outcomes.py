@@ -16,9 +16,11 @@ from tests.producers.test_batches import heard
 
 ASKING = replace(FEED, answer_when=OUTCOME, ignored_answer="AE")
 APPLIED = Became(outcome="applied", reason="visit without number")
-IGNORED = Became(outcome="ignored", reason="message type not mapped: SIU")
+IGNORED = Became(
+    outcome="ignored", reason="message type not mapped: SIU", cause="message_type"
+)  # fmt: skip
 WAITING = Became(outcome="parked", reason="it waits behind another message of its patient")
-DEAD = Became(outcome="dead", reason="a NUL is inside | the message")
+DEAD = Became(outcome="dead", reason="a NUL is inside | the message", cause="structure")
 
 
 @dataclass
@@ -47,8 +49,15 @@ def run(test):
         (IGNORED, ASKING, ("AE", "1", 200)),
         (IGNORED, replace(ASKING, ignored_answer="AR"), ("AR", "1", 200)),
         (IGNORED, replace(ASKING, ignored_answer="AA"), ("AA", "1", None)),
-        (DEAD, ASKING, ("AR", "1", 102)),
-        (DEAD, replace(ASKING, refusal_answer="AE"), ("AE", "1", 102)),
+        (DEAD, ASKING, ("AR", "1", 100)),
+        (DEAD, replace(ASKING, refusal_answer="AE"), ("AE", "1", 100)),
+        (replace(DEAD, cause="charset"), ASKING, ("AR", "1", 102)),
+        (replace(DEAD, cause="required_field"), ASKING, ("AR", "1", 101)),
+        (replace(DEAD, cause="mapper_failed"), ASKING, ("AR", "1", 207)),
+        (replace(DEAD, cause="of a newer release"), ASKING, ("AR", "1", 207)),
+        (replace(IGNORED, cause="trigger"), ASKING, ("AE", "1", 201)),
+        (replace(IGNORED, cause="erased"), ASKING, ("AE", "1", 204)),
+        (replace(IGNORED, cause=None), ASKING, ("AE", "1", 200)),
     ],
 )
 def test_i3_each_outcome_has_the_feeds_own_code(serving, became, feed, answer):
@@ -124,7 +133,7 @@ def test_custody_is_told_at_once_and_the_outcome_later(serving):
             outcomes.futures[1].set_result(DEAD)
             outcomes.futures[0].set_result(APPLIED)
             assert await sender.hear() == ("AA", "1", None)
-            assert await sender.hear() == ("AR", "2", 102)
+            assert await sender.hear() == ("AR", "2", 100)
 
     run(test)
 
@@ -170,7 +179,7 @@ def test_a_batch_waits_for_the_outcomes_of_all_of_it(serving):
                 assert not intake.server.counters.answered
                 outcomes.futures[n].set_result(became)
             assert (await heard(sender))[1] == [
-                ("AA", "0", None), ("AE", "1", 200), ("AR", "2", 102),
+                ("AA", "0", None), ("AE", "1", 200), ("AR", "2", 100),
             ]  # fmt: skip
 
     run(test)

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.stack
 SECONDS = 20
 
 
+DEAD = {"outcome": "dead", "reason": "no PID", "cause": "no_patient"}
+
+
 def key(number, tenant=OURS):
     return UUID(tenant), UUID(FEED), UUID(message(number)["message_id"])
 
@@ -36,12 +39,12 @@ def test_an_outcome_is_told_when_the_ledger_has_committed_it(store, waiting):
     with pytest.raises(NotYet):
         told[0].result(0.3)
     held = take(store)
-    dead = replace(entry(1, streams=()), message=message(1, outcome="dead", reason="no PID"))
+    dead = replace(entry(1, streams=()), message=message(1, **DEAD))
     append(store, held, [entry(0), dead])
-    assert told[0].result(SECONDS) == Became(outcome="applied", reason=None)
-    assert told[1].result(SECONDS) == Became(outcome="dead", reason="no PID")
-    known = waiting.ask(key(0))
-    assert known.result(SECONDS).outcome == "applied", "a resend is told the same"
+    assert told[0].result(SECONDS) == Became(outcome="applied", reason=None, cause=None)
+    assert told[1].result(SECONDS) == Became(**DEAD)
+    again = [waiting.ask(key(n)).result(SECONDS) for n in range(2)]
+    assert again == [each.result() for each in told], "a resend is told the same"
 
 
 def test_the_ledgers_commit_is_noticed(store, waiting, monkeypatch):

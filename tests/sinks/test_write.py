@@ -55,6 +55,7 @@ def test_bytes_times_and_documents_come_back_as_they_went_in(store):
         "partition": 1, "offset": 2**62, "received_at": AT, "recorded_at": AT,
         "message_type": "ADT^A01", "outcome": "dead", "reason": None, "mapper_version": 1,
         "events": 0, "body_sealed": bytes(range(256)), "control_hmac": None, "duplicates": 0,
+        "cause": None,
     }  # fmt: skip
     with store.database.transaction() as connection:
         for_tenants(connection, [OURS])

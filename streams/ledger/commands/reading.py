@@ -145,7 +145,7 @@ class Reading:
         if said is not None:
             message = {
                 **_message(said, "?", said[FIELD] if opened else b""),
-                "outcome": "dead", "reason": unfit.reason,
+                "outcome": "dead", "reason": unfit.reason, "cause": unfit.cause,
             }  # fmt: skip
         letter = DeadLetter(
             offset=record.offset, key=record.key, value=record.value,

@@ -20,7 +20,7 @@ def source(message: Message, claim: Claim, change: Change, feed: Feed) -> tuple[
     """
     found = _named(message, change, feed)
     if change.needed and not found:
-        raise Unmappable("structure", "it names nobody who gives way")
+        raise Unmappable("required_field", "it names nobody who gives way")
     claimed, named = ({_key(one) for one in some} for some in (claim.identifiers, found))
     if claimed <= named and named <= claimed:
         return ()

@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args
 from schemas.identity import Identifier
 from streams.ledger.mapping.times import Moment
 
-Cause = Literal["no_header", "charset", "no_patient", "no_visit", "structure"]
+Cause = Literal[
+    "no_header", "charset", "no_patient", "no_visit", "required_field", "structure",
+]  # fmt: skip
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 ChangeKind = Literal["merge", "move", "change"]
 
@@ -138,11 +140,15 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """A message that is none of ours, with a reason from a closed list and no PHI in it."""
+    """A message that is none of ours, with a reason from a closed list and no PHI in it.
+
+    The cause says whether its type isn't told of, its trigger, or nobody whom we'd know.
+    """
 
     message_type: str
     control_id: str
     reason: str
+    cause: Literal["message_type", "trigger", "no_patient"]
 
 
 class Nobody(Exception):  # noqa: N818  named for what is wrong

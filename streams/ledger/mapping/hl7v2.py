@@ -43,11 +43,15 @@ def map_message(body: bytes, feed: Feed, *, received_at: datetime) -> Facts | Ig
     elif rule:
         parts, left_out = visits.parts(message, feed, rule, received_at)
     else:
+        told_of = kind == "ADT" or any(kind == each for each, _ in TELLERS)
         return Ignored(
-            message_type=message_type, control_id=control_id, reason=_reason(kind, trigger)
-        )
+            message_type=message_type, control_id=control_id, reason=_reason(kind, trigger),
+            cause="trigger" if trigger and told_of else "message_type",
+        )  # fmt: skip
     if not parts:
-        return Ignored(message_type=message_type, control_id=control_id, reason=left_out[0])
+        return Ignored(
+            message_type=message_type, control_id=control_id, reason=left_out[0], cause="no_patient"
+        )
     return Facts(
         message_type=message_type, trigger=trigger, control_id=control_id,
         parts=parts, left_out=left_out,
@@ -65,11 +69,11 @@ def _type(message: Message, header: Segment) -> tuple[str, str]:
         if _code(trigger) and trigger.startswith("A"):
             kind = "ADT"
     if not _code(kind):
-        raise Unmappable("structure", "neither MSH-9 nor EVN-1 says what it is")
+        raise Unmappable("required_field", "neither MSH-9 nor EVN-1 says what it is")
     if _code(trigger):
         return kind, trigger
     if kind == "ADT":
-        raise Unmappable("structure", "neither MSH-9 nor EVN-1 says the trigger of this ADT")
+        raise Unmappable("required_field", "neither MSH-9 nor EVN-1 says the trigger of this ADT")
     return kind, ""
 
 

@@ -55,7 +55,7 @@ def _moved(message: Message, rule: Rule) -> Rule:
     if rule.trigger != MOVEMENT:
         return RULES[CANCELS.get(rule.trigger, rule.trigger)] if action == "CANCEL" else rule
     if segment is None or not segment.said(1):
-        raise Unmappable("structure", "a Z99 without ZBE-1 names no movement")
+        raise Unmappable("required_field", "a Z99 without ZBE-1 names no movement")
     if action == "UPDATE":
         return rule
     cancel = CANCELS.get(original(message) or "")

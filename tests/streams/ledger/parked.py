@@ -124,7 +124,8 @@ class Bench(Line):
             "SELECT patient_id, into_patient_id, kind FROM patient_aliases WHERE undone_at IS NULL",
             "SELECT event_id, patient_id, into_patient_id, kind FROM patient_merges",
             "SELECT account_id, admission_id, patient_id FROM visit_accounts",
-            "SELECT message_id, outcome, reason, events, message_type, control_hmac FROM messages",
+            """SELECT message_id, outcome, reason, cause, events, message_type, control_hmac
+               FROM messages""",
         )
         found = [self.store.rows(query) for query in queries]
         return self.streams(), [sorted(map(str, (row.values() for row in each))) for each in found]

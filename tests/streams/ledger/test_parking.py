@@ -318,6 +318,25 @@ def test_so_many_keys_stop_the_ledgers_partition_and_park_no_more(bench, monkeyp
     assert set(bench.states()) == {0, 1}
 
 
+def test_a_messages_row_has_the_cause_of_its_letter_until_it_becomes_something(bench):
+    told = story("A")
+    bench.bad = {told[0][1], told[2][1]}
+    bench.of_one(*told)
+    query = 'SELECT outcome, cause FROM messages ORDER BY "offset"'
+
+    def found():
+        return [tuple(row.values()) for row in bench.store.rows(query)]
+
+    behind = [("parked", "behind")] * (len(told) - 3)
+    assert found() == [("dead", "structure"), ("parked", "behind"), ("parked", "behind"), *behind]
+    bench.bad = {told[2][1]}
+    bench.retry()
+    assert found() == [("applied", None), ("applied", None), ("dead", "structure"), *behind]
+    bench.bad = set()
+    bench.retry()
+    assert found() == [("applied", None)] * len(told)
+
+
 def test_nothing_of_a_patient_stands_in_keys_letters_or_requests(bench):
     told = [("CANARYMRN", adt("A01", "CANARYMRN", visit="CANARYVISIT"))]
     bench.bad = {told[0][1]}

@@ -32,7 +32,9 @@ def map_document(body: bytes, source: Source, *, received_at: datetime) -> Facts
     parts = tuple(_parts(entries, References(entries, source), received_at))
     if not parts:
         reason = f"resource type not mapped: {name}" if kind != "Bundle" else "nothing mapped in it"
-        return Ignored(message_type=name, control_id=control_id, reason=reason)
+        return Ignored(
+            message_type=name, control_id=control_id, reason=reason, cause="message_type"
+        )
     return Facts(message_type=name, trigger=name, control_id=control_id, parts=parts)
 
 

@@ -73,7 +73,7 @@ def test_m1_older_fields_name_who_gives_way_where_mrg_1_is_silent(adt, mapped, m
 @pytest.mark.parametrize("trigger", NEEDED)
 def test_m1_a_merge_of_nobody_is_refused(adt, mapped, trigger):
     for more in ((), ["MRG|"], ['MRG|""'], ["MRG|A1^^^NORTH^AN"]):
-        refused(mapped, adt(trigger, pv1=False, more=more), "structure")
+        refused(mapped, adt(trigger, pv1=False, more=more), "required_field")
 
 
 def test_m1_a_merge_with_oneself_changes_nobody(adt, mapped):

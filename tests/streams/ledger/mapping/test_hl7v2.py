@@ -12,6 +12,7 @@ from schemas.identity import Identifier
 from streams.ledger.mapping import triggers
 from streams.ledger.mapping.facts import CAUSES, Facts, Ignored, Unmappable
 from streams.ledger.mapping.table import CANCELS, IGNORED, RULES
+from streams.ledger.mapping.tellers import TELLERS
 
 TIMES = {"ZBE-2": "2026030206", "EVN-6": "2026030207", "PV1-44": "2026022708",
          "PV1-45": "2026022809", "EVN-2": "202603020859", "MSH-7": "20260302090000"}  # fmt: skip
@@ -236,7 +237,7 @@ def test_a_message_that_names_no_patient_is_ignored_with_the_reason(adt, mapped,
     assert isinstance(ignored, Ignored)
     assert ignored.message_type == "ADT^A01"
     said = "PID-3 holds no identifier of a person" if pid else "there is no PID"
-    assert ignored.reason == f"no patient: {said}"
+    assert (ignored.reason, ignored.cause) == (f"no patient: {said}", "no_patient")
 
 
 def test_a_repeated_pid_must_name_the_same_patient(adt, mapped):
@@ -259,7 +260,7 @@ def test_msh_9_is_trusted_and_evn_1_fills_its_silence(adt, mapped, kind, evn, tr
 @pytest.mark.parametrize(("kind", "evn"), [("", ""), ("ADT", ""), ("ADT^", "?"), ("???", "A01"),
                                            ("", "P01"), ("ADT^transfer", "A02")])  # fmt: skip
 def test_a_message_that_does_not_say_what_it_is_is_refused(adt, mapped, kind, evn):
-    refused(mapped, adt(msh={9: kind}, evn={1: evn}), "structure")
+    refused(mapped, adt(msh={9: kind}, evn={1: evn}), "required_field")
 
 
 @pytest.mark.parametrize(
@@ -279,6 +280,9 @@ def test_what_is_not_mapped_is_ignored_with_its_reason(adt, mapped, kind, reason
     ignored = mapped(adt(msh={9: kind}, pid=False))
     assert isinstance(ignored, Ignored)
     assert (ignored.reason, ignored.control_id) == (reason, "77")
+    typed = reason.startswith(("message type", "acknowledgement"))
+    told_of = kind.startswith("ADT") or (not typed and kind[:3] in {each for each, _ in TELLERS})
+    assert ignored.cause == ("trigger" if told_of else "message_type")
 
 
 def test_the_same_bytes_give_the_same_facts(adt, mapped):
