@@ -46,7 +46,8 @@ class Body:
     """The bytes received: how many, the charset that MSH-18 names, the lines, masked or in clear.
 
     ``closed`` says why they aren't shown. ``charset`` is None where none is named, "?" where it
-    isn't the name of one: whatever stands there is then the sender's alone.
+    isn't the name of one: whatever stands there is then the sender's alone. ``again`` are the
+    answers to the same message now, where they are others since it was retried.
     """
 
     size: int | None = None
@@ -55,6 +56,7 @@ class Body:
     lines: tuple[str, ...] = field(default=(), repr=False)
     cut: bool = False
     answers: tuple[str, ...] = ()
+    again: tuple[str, ...] | None = None
     closed: str | None = None
 
 
@@ -141,8 +143,14 @@ def composed(
     )  # fmt: skip
 
 
-def body(message: Message, keys: Keys | None, *, clear: bool, feed: Feed | None) -> Body:
-    """A message's bytes as they may be shown; its feed has a charset of its own, perhaps."""
+def body(
+    message: Message, keys: Keys | None, *, clear: bool, feed: Feed | None,
+    letters: Sequence[Stuck] = (),
+) -> Body:  # fmt: skip
+    """A message's bytes as they may be shown; its feed has a charset of its own, perhaps.
+
+    By its ``letters`` is told what it was answered before it was released.
+    """
     if not message.body_sealed:
         return Body(closed=NOT_KEPT)
     if message.topic != HL7V2.name:
@@ -159,10 +167,20 @@ def body(message: Message, keys: Keys | None, *, clear: bool, feed: Feed | None)
     charset = None if feed is None else feed.charset
     lines = tuple(_clear(raw, charset) if clear else _masked(raw, header))
     kept = lines if clear else tuple(line[:LINE_MAX] for line in lines[:LINES_MAX])
+    first = answered(header, feed, _outcome_then(message, letters))
+    now = answered(header, feed, message.outcome)
     return Body(
         size=len(raw), charset=_told(header), masked=not clear, lines=kept, cut=kept != lines,
-        answers=answered(header, feed, message.outcome),
+        answers=first, again=None if now == first else now,
     )  # fmt: skip
+
+
+def _outcome_then(message: Message, letters: Sequence[Stuck]) -> str:
+    """What had become of the message when the ledger read it first."""
+    for each in letters:
+        if each.event_id is None and each.subscription_id == "ledger":
+            return "parked" if each.waited else "dead"
+    return message.outcome
 
 
 def answered(header: Header | NoHeader, feed: Feed | None, outcome: str) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def _row(held: Held, letter: DeadLetter, line: sealing.Key) -> dict[str, object]
         "cause": letter.cause,
         "reason": letter.reason,
         "state": letter.state,
+        "waited": letter.state == "parked",
         "position": letter.position,
         "family": letter.family,
         "record_sealed": sealed(row_id, letter.key, letter.value, line),

@@ -76,6 +76,7 @@ class Stuck:
     cause: str
     reason: str
     created_at: datetime
+    waited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,11 +249,13 @@ WHERE tenant_id = %(tenant)s AND created_at >= %(since)s AND created_at <= %(unt
 ORDER BY partition, partition_seq LIMIT %(limit)s
 """
 _LETTERS = """
-SELECT id, subscription_id, event_id, state, cause, reason, created_at FROM dead_letters
+SELECT id, subscription_id, event_id, state, cause, reason, created_at, waited
+FROM dead_letters
 WHERE subscription_id = 'ledger' AND topic = %(topic)s AND partition = %(partition)s
   AND "offset" = %(offset)s
 UNION ALL
-SELECT id, subscription_id, event_id, state, cause, reason, created_at FROM dead_letters
+SELECT id, subscription_id, event_id, state, cause, reason, created_at, waited
+FROM dead_letters
 WHERE event_id = ANY (%(events)s::uuid[])
 ORDER BY created_at, id LIMIT %(limit)s
 """

@@ -31,6 +31,7 @@ from sinks.tracing import (
     Decided,
     Message,
     Point,
+    Stuck,
     Verdict,
 )
 
@@ -103,7 +104,10 @@ class Opens:
     why: str | None
     shut: str | None
 
-    def body(self, message: Message, events: Sequence[Became], feed: Feed | None) -> Body:
+    def body(
+        self, message: Message, events: Sequence[Became], feed: Feed | None,
+        letters: Sequence[Stuck],
+    ) -> Body:  # fmt: skip
         """A message's bytes, in clear only for a reason, and not of somebody who was erased."""
         if self.shut is not None or self.ring is None or self.keys is None:
             return Body(closed=self.shut)
@@ -111,19 +115,20 @@ class Opens:
         held = visits.with_people(self.ring, self.keys, people)
         if any(each.destroyed or each.erased for each in held.subjects.values()):
             return Body(closed=tracing.ERASED)
-        return tracing.body(message, held, clear=self.why is not None, feed=feed)
+        return tracing.body(message, held, clear=self.why is not None, feed=feed, letters=letters)
 
 
 def _way(snapshot: Snapshot, message: Message, feeds: Mapping[UUID, Feed], opens: Opens) -> Trace:
     """All that is known of a message."""
     feed = feeds.get(UUID(message.feed_id))
     events = rows.events(snapshot, message)
+    letters = rows.letters(snapshot, message, events)
     return tracing.composed(
         message,
         feed=None if feed is None else feed.name,
-        body=opens.body(message, events, feed),
+        body=opens.body(message, events, feed, letters),
         positions=Positions(queries.standings(snapshot)),
-        letters=rows.letters(snapshot, message, events),
+        letters=letters,
         command=rows.decided(snapshot, message),
         events=events,
         points=rows.points(snapshot, events),
@@ -221,6 +226,8 @@ def _lines(way: Trace) -> Iterator[tuple[str, str]]:
         opened = "masked (hint: --reason)" if body.masked else "in clear, below"
         yield "content", f"{body.size} bytes, {charset}; {opened}"
         yield "answer", f"{', '.join(body.answers) or 'none'} ({_FOLLOWS})"
+        if body.again is not None:
+            yield "sent again", f"{', '.join(body.again) or 'none'}, since it was retried"
     yield "record", f"{message.topic}/{message.partition}@{message.offset}"
     yield (
         "ledger",

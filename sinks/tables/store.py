@@ -254,6 +254,10 @@ dead_letters = Table(
     Column("announced", String(20), comment="the state that was told last"),
     time("announced_at", nullable=True),
     Column("partition_seq", BigInteger, comment="where it is told, in dead-letters.v1"),
+    Column(
+        "waited", Boolean, nullable=False, server_default="false",
+        comment="whether it came behind another one, whatever it is now",
+    ),
     UniqueConstraint("subscription_id", "topic", "partition", "offset"),
     CheckConstraint("state IN ('dead', 'parked', 'retried', 'discarded')", name="state"),
     Index("idx_dead_letters_created", "created_at"),

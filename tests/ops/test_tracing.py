@@ -131,6 +131,34 @@ def test_the_answers_follow_from_the_message_and_its_feed(wants, settings, outco
     assert tracing.answered(header, replace(FEED, **settings), outcome) == codes
 
 
+@pytest.mark.parametrize(
+    ("state", "waited", "outcome", "answers", "again"),
+    [
+        ("retried", False, "applied", ("AR",), ("AA",)),
+        ("retried", True, "applied", ("AA",), None),
+        ("dead", False, "dead", ("AR",), None),
+        ("dead", True, "dead", ("AA",), ("AR",)),
+        ("discarded", False, "dead", ("AR",), None),
+    ],
+)
+def test_a_message_that_was_dead_shows_the_answer_that_was_given_and_the_one_now(
+    state, waited, outcome, answers, again
+):
+    letter = Stuck(
+        id="l", subscription_id="ledger", event_id=None, state=state, cause="charset",
+        reason="why", created_at=AT, waited=waited,
+    )  # fmt: skip
+    of_event = replace(letter, event_id="e", subscription_id="patients", waited=not waited)
+    for feed, expected in (
+        (replace(FEED, answer_when="outcome"), (answers, again)), (FEED, (("AA",), None)),
+    ):  # fmt: skip
+        body = tracing.body(
+            replace(message(BODY), outcome=outcome), KEYS, clear=False, feed=feed,
+            letters=[of_event, letter],
+        )  # fmt: skip
+        assert (body.answers, body.again) == expected
+
+
 def test_an_acknowledgement_is_answered_by_none():
     assert shown().answers == ("AA",)
     header = peek(HEAD.replace(b"ADT^A01", b"ACK^A01"))
@@ -194,7 +222,9 @@ def test_the_readers_are_those_that_lag_measures():
     measured = {name for each in lag.READERS for name in each.subscriptions} - {"ledger"}
     assert {each.name for each in READERS} == measured
     relays = {each.subscription for each in lag.PUBLISHERS}
-    assert relays == {"relay", "relay:points", "relay:verification", "relay:commands"}
+    assert relays == {
+        "relay", "relay:points", "relay:verification", "relay:commands", "relay:letters"
+    }  # fmt: skip
 
 
 def test_a_point_is_published_when_its_relay_has_passed_it():

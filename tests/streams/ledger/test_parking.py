@@ -332,6 +332,10 @@ def test_a_messages_row_has_the_cause_of_its_letter_until_it_becomes_something(b
     bench.bad = {told[2][1]}
     bench.retry()
     assert found() == [("applied", None), ("applied", None), ("dead", "structure"), *behind]
+    letters = 'SELECT state, waited FROM dead_letters ORDER BY "offset"'
+    assert [tuple(row.values()) for row in bench.store.rows(letters)][:3] == [
+        ("retried", False), ("retried", True), ("dead", True),
+    ]  # fmt: skip
     bench.bad = set()
     bench.retry()
     assert found() == [("applied", None)] * len(told)
