@@ -4,8 +4,12 @@ import time
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
+from ops.access import schema_ids
 from ops.simulator import Scenario, simulate
+from schemas.codec import Codec
+from schemas.topics import LETTERS
 from tests.line.conftest import QUIET_SECONDS, Line
 
 pytestmark = pytest.mark.alone
@@ -30,6 +34,27 @@ def found(line: Line) -> set[tuple[str, str, str, str | None]]:
         (row["visit_number"], row["location"], row["effective_at"], row["ended_at"])
         for row in line.export()
     }
+
+
+def announced(line: Line) -> dict[str, str]:
+    """The state of each letter as a consumer of their topic knows it."""
+    codec, told = Codec(schema_ids(line.settings)), dict[str, str]()
+    consumer = Consumer(
+        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "letters"}
+    )
+    for partition in range(line.settings.partitions):
+        place = TopicPartition(LETTERS.name, partition, 0)
+        low, high = consumer.get_watermark_offsets(place, timeout=10)
+        consumer.assign([place])
+        while low < high:
+            record = consumer.poll(10)
+            assert record is not None
+            assert record.error() is None
+            value = codec.decode_as(LETTERS.records[0], record.value() or b"")
+            told[value["letter_id"]] = value["state"]
+            low = record.offset() + 1
+    consumer.close()
+    return told
 
 
 def test_patients_whose_first_message_was_dead_are_whole_after_the_feed_is_set_and_it_is_retried(
@@ -68,3 +93,6 @@ def test_patients_whose_first_message_was_dead_are_whole_after_the_feed_is_set_a
     assert (released["dead"], released["parked"]) == (0, 0)
     assert released["applied"] == kept["applied"] + kept["dead"] + kept["parked"]
     assert true <= found(line)
+    letters = announced(line)
+    assert len(letters) == kept["dead"] + kept["parked"]
+    assert set(letters.values()) == {"retried"}, "as each was told last"
