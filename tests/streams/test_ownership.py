@@ -1,7 +1,7 @@
 """Which partitions a process holds, and the sinks' errors in the transport's words."""
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from schemas.failpoints import FailPoint
 from sinks import subscriptions
@@ -11,6 +11,7 @@ from sinks.transaction import Gap, TypeUnknown
 from streams import log, ports
 from streams.ownership import Ownership, told
 from tests.sinks.provisioned import apply, counts, records
+from tests.topics import make_topic
 
 pytestmark = pytest.mark.stack
 
@@ -110,7 +111,7 @@ def test_a_topic_made_again_has_another_id_and_a_missing_one_is_told(stack):
     admin = AdminClient({"bootstrap.servers": stack.bootstrap_servers})
     ids = []
     for _ in range(2):
-        admin.create_topics([NewTopic("again", 1, 1)])["again"].result(10)
+        make_topic(stack.bootstrap_servers, "again", 1)
         ids += [log.topic_ids(stack.bootstrap_servers, ["again"])["again"] for _ in range(2)]
         admin.delete_topics(["again"], operation_timeout=10)["again"].result(10)
         while "again" in admin.list_topics(timeout=10).topics:
