@@ -196,11 +196,12 @@ def stack_of(settings: Settings, *, password: str, port: int) -> Stack:
 
 
 @contextmanager
-def fresh_database(stack: Stack) -> Iterator[Database]:
-    """A database with a name of its own."""
+def fresh_database(stack: Stack, *, template: str = "template1") -> Iterator[Database]:
+    """A database with a name of its own: a copy of that one."""
     name = f"test_{uuid.uuid4().hex[:16]}"
     with psycopg.connect(stack.url(), autocommit=True, connect_timeout=10) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(make.format(sql.Identifier(name), sql.Identifier(template)))
     try:
         yield Database(
             name=name, host=stack.postgres_host, port=stack.postgres_port, url=stack.url(name)

@@ -1,24 +1,15 @@
 """Exactly once: a line whose parts are killed and frozen ends like one that nobody disturbed."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-import migrations
 from schemas import failpoints
-from sinks import checks, roles
-from sinks.database import as_role, connect
 from tests.chaos import oracles, play, points
 from tests.chaos.oracles import Given
 from tests.chaos.parts import Line
 from tests.chaos.seen import feed_and_keys, see
-from tests.conftest import REPOSITORY, fresh_database
 
 SEED = 20_261
 MESSAGES = 2_000
-REVISIONS = sorted((REPOSITORY / "migrations/versions").glob("[0-9]*.py"))  # two steps each
 KILLS, FREEZES = 20, 4  # arming a fail point and a frozen COPY take a kill each
 # One of each kind of place; `make chaos` sweeps all.
 CELLS = tuple(
@@ -73,39 +64,6 @@ def test_a_line_that_is_killed_and_frozen_ends_like_an_undisturbed_one(line_of):
     assert outcome.kills.keys() == {"serve", "ledger", "projections", "kafka", "postgres"}
     assert sum(outcome.freezes.values()) == FREEZES
     assert set(outcome.points) == {cell.name for cell in CELLS}
-
-
-@pytest.mark.stack
-@pytest.mark.parametrize("action", ["kill", "raise", "stall:1"])
-@pytest.mark.parametrize("passage", range(1, 2 * len(REVISIONS) + 1))
-def test_a_migration_that_is_killed_or_fails_at_any_step_can_run_again(
-    passage, action, stack, tmp_path
-):
-    with fresh_database(stack) as database:
-        secrets = dict.fromkeys(roles.LOGINS, "a-secret-for-the-test")
-        roles.provision(stack.url(), database.name, secrets)
-        with connect(database.url, name="test") as connection:
-            connection.execute(f'ALTER DATABASE "{database.name}" OWNER TO wt_owner')
-        url = as_role(database.url, "wt_migrate", secrets["wt_migrate"])
-        upgrade = [
-            sys.executable,
-            "-c",
-            "import migrations, os; migrations.upgrade(os.environ['U'])",
-        ]
-
-        def run(armed=""):
-            environment = {**os.environ, "U": url, "WARDTRAIL_FAILPOINTS": armed}
-            done = subprocess.run(
-                upgrade, check=False, timeout=60, capture_output=True, env=environment
-            )
-            return done.returncode, b"armed fail point: migration: step" in done.stderr
-
-        code, passed = run(f"migration: step={action}@{passage}")
-        assert passed
-        assert (code == 0) == action.startswith("stall")
-        assert run()[0] == 0
-        with connect(database.url, name="test") as connection:
-            assert checks.look(connection).revision == migrations.head()
 
 
 def test_every_fail_point_is_swept_with_every_action():

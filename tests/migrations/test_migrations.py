@@ -1,7 +1,6 @@
 """`upgrade head` equals the declared tables, both ways, again and again, and by one at a time."""
 
 import threading
-import uuid
 
 import psycopg
 import pytest
@@ -12,10 +11,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment
 
 import migrations
 from schemas.failpoints import FailPoint
-from sinks import roles
-from sinks.database import DatabaseAway, as_role
+from sinks.database import DatabaseAway
 from sinks.tables import metadata
-from tests.sinks.provisioned import PASSWORDS
 
 pytestmark = pytest.mark.stack
 
@@ -40,17 +37,6 @@ CATALOGUE = {
 }
 
 VIEWS = ("location_discrepancies", "patients", "patient_task_summary")
-
-
-@pytest.fixture
-def empty(stack):
-    """A provisioned database without any migration; its URLs by role."""
-    name = f"empty_{uuid.uuid4().hex[:12]}"
-    roles.provision(stack.url(), name, PASSWORDS)
-    url = stack.url(name)
-    yield {"admin": url, **{role: as_role(url, role, word) for role, word in PASSWORDS.items()}}
-    with psycopg.connect(stack.url(), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def engine(url):

@@ -1,5 +1,5 @@
 """The fixtures of provisioned databases."""
 
-from tests.sinks.provisioned import armed, store
+from tests.sinks.provisioned import armed, migrated, store
 
-__all__ = ["armed", "store"]
+__all__ = ["armed", "migrated", "store"]

@@ -22,6 +22,7 @@ from sinks.projection import Load, Projection
 from sinks.subscriptions import Held
 from sinks.tables import patient_read_models, timeline_events
 from sinks.transaction import Recorded
+from tests import conftest
 
 PASSWORDS = {"wt_migrate": "m", "wt_worker": "w", "wt_app": "a"}
 OURS, THEIRS = str(uuid.UUID(int=0xA)), str(uuid.UUID(int=0xB))
@@ -79,20 +80,26 @@ class Store:
         return taken[places[0]]
 
 
+def template(server: Any) -> str:
+    """The name of the one migrated database of this server, to be copied by each test."""
+    admin = server.url()
+    if admin not in _TEMPLATES:
+        name = f"template_{uuid.uuid4().hex[:12]}"
+        roles.provision(admin, name, PASSWORDS)
+        migrations.upgrade(as_role(server.url(name), "wt_migrate", "m"))
+        _TEMPLATES[admin] = name
+    return _TEMPLATES[admin]
+
+
 @contextmanager
 def made(server: Any) -> Iterator[Store]:
     """A fresh copy of the migrated template on this server."""
-    admin = server.url()
-    if admin not in _TEMPLATES:
-        template = f"template_{uuid.uuid4().hex[:12]}"
-        roles.provision(admin, template, PASSWORDS)
-        migrations.upgrade(as_role(server.url(template), "wt_migrate", "m"))
-        _TEMPLATES[admin] = template
+    admin, copied = server.url(), template(server)
     name = f"store_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} OWNER wt_owner TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(_TEMPLATES[admin])
+                sql.Identifier(name), sql.Identifier(copied)
             )
         )
     roles.provision(admin, name, PASSWORDS)  # another test may have set other passwords
@@ -112,6 +119,13 @@ def made(server: Any) -> Iterator[Store]:
             connection.execute(
                 sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
             )
+
+
+@pytest.fixture
+def migrated(stack: Any) -> Iterator[conftest.Database]:
+    """A migrated database of this test's own; who asks sets the passwords."""
+    with conftest.fresh_database(stack, template=template(stack)) as copied:
+        yield copied
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-import migrations
 from schemas import sealing
 from sinks import queries
 from sinks.database import LoginRefused, as_role, connect
@@ -32,12 +31,10 @@ class Line:
 
 
 @pytest.fixture
-def line(database) -> Iterator[Line]:
-    provision(database.url, database.name, PASSWORDS)
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {database.name} OWNER TO wt_owner")
-        urls = {role: as_role(database.url, role, word) for role, word in PASSWORDS.items()}
-        migrations.upgrade(urls["wt_migrate"])
+def line(migrated) -> Iterator[Line]:
+    provision(migrated.url, migrated.name, PASSWORDS)
+    with psycopg.connect(migrated.url, autocommit=True) as connection:
+        urls = {role: as_role(migrated.url, role, word) for role, word in PASSWORDS.items()}
         for tenant, name in ((OURS, "ours"), (THEIRS, "theirs")):
             connection.execute(
                 "INSERT INTO tenants (id, name, subdomain) VALUES (%s, %s, %s)",

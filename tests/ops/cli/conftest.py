@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner, Result
 from psycopg.types.json import Jsonb
 
-import migrations
 from ops import access, deploy
 from ops.cli import main
 from ops.settings import Settings
@@ -27,7 +26,10 @@ from schemas.registry import Registry
 from sinks import tenancy
 from sinks.database import Database
 from sinks.roles import provision
+from tests.sinks.provisioned import migrated
 from tests.topics import make_erasures
+
+__all__ = ["migrated"]
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -81,21 +83,18 @@ def registered(url: str) -> None:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database: Any, stack: Any) -> Desk:
+def desk(tmp_path: Path, migrated: Any, stack: Any) -> Desk:
     """The database is migrated and has the tenant demo with one visit."""
     environ = {
         "WARDTRAIL_HOME": str(tmp_path / "home"),
-        "DATABASE_URL": f"postgresql://{database.host}:{database.port}/{database.name}",
+        "DATABASE_URL": f"postgresql://{migrated.host}:{migrated.port}/{migrated.name}",
         "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
         "SCHEMA_REGISTRY_URL": stack.registry_url,
     }
-    desk = Desk(environ, database.url)
+    desk = Desk(environ, migrated.url)
     settings = desk.settings()
     access.write_private(settings.root_key, "ab" * 32)
-    provision(database.url, database.name, access.passwords(settings))
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        connection.execute(f"ALTER DATABASE {database.name} OWNER TO wt_owner")
-    migrations.upgrade(access.role_url(settings, "wt_migrate"))
+    provision(migrated.url, migrated.name, access.passwords(settings))
     make_erasures(stack.bootstrap_servers)
     registered(stack.registry_url)  # other tests' erasures stand in the log, to be read
     worker = Database.open(access.role_url(settings, "wt_worker"), name="test", size=1)
