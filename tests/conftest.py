@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from ops.settings import Settings
-from ops.stack import ports, registry
+from ops.stack import ports, postgres, registry
 from ops.stack import stack as embedded
 from ops.stack.kafka import admin as broker_admin
 from ops.stack.kafka import ready as broker_ready
@@ -61,8 +61,14 @@ class Database:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """One broker, registry and database server for the whole session."""
-    with containers() if docker_answers() else local_stack() as running:
+    """One broker, registry and database server for the whole session.
+
+    Nobody ends that database's machine, so it needn't wait for the disk; those of a test's own do.
+    """
+    with ExitStack() as servers:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(postgres.SETTINGS, "fsync", "off")
+            running = servers.enter_context(containers() if docker_answers() else local_stack())
         yield running
 
 

@@ -203,7 +203,7 @@ def delete(called: str, confirm: str, force: bool) -> None:
     shown.err().print(f"deleted: {sum(counted.values())} rows, keys first", markup=False)
     for name, until in held_until(datetime.now(UTC)).items():
         said = "until it is deleted" if until is None else f"until {shown.moment(until)} UTC"
-        shown.err().print(f"sealed records stay in {name} {said}", markup=False)
+        shown.err().print(f"records (ids, sealed texts) stay in {name} {said}", markup=False)
 
 
 def held_until(now: datetime) -> Mapping[str, datetime | None]:

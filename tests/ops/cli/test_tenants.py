@@ -212,7 +212,7 @@ def test_a_deletion_wants_the_name_a_suspension_and_an_export(visited, tmp_path)
     visited.run("tenants", "export", "demo", "--to", str(tmp_path / "demo.ndjson"))
     result = delete()
     assert result.exit_code == 0, result.output
-    assert "sealed records stay in emr.hl7v2.v1 until 20" in result.stderr
+    assert "records (ids, sealed texts) stay in emr.hl7v2.v1 until 20" in result.stderr
     for table in ("tenants", "tenant_keys", "feeds", "events", "trajectory_points"):
         assert rows(visited, f"SELECT FROM {table}") == [], table
     again = visited.run("tenants", "delete", str(deploy.DEMO_TENANT), "--confirm", "Demo hospital")
