@@ -163,7 +163,7 @@ class _Run:
                 break
             index, body = taken
             header = peek(body)
-            if isinstance(header, Header) and header.acknowledges:
+            if header.acknowledges:
                 self._done(index, Result(code=None, cause=ACKNOWLEDGEMENT))
                 continue
             try:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from producers import acks, batches, binding, intake
+from producers import acks, batches, binding, intake, replies
 from producers.batches import Batch, TooMuch
 from producers.files import Piece
 from producers.keepalive import keep_alive
@@ -204,9 +204,9 @@ class Connection(asyncio.Protocol):
         if isinstance(item, Refusal):
             self._counters.refused[item.cause] += 1
             head = peek(item.head)
-            if item.answerable and not _acknowledges(head):
+            if item.answerable and not head.acknowledges:
                 refused = intake.refuse(item, self._limits.frame_bytes, self._feed_of(head))
-                self._replies.add(Entry([_refused(head, refused)]))
+                self._replies.add(Entry([replies.refused(head, refused)]))
             return
         hit("intake: frame read")
         self._counters.frames += 1
@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
     def _message(self, body: bytes) -> Part | None:
         """Refuse a message or hand it to the log; None where it wants no answer."""
         header = peek(body)
-        if _acknowledges(header):
+        if header.acknowledges:
             self._counters.acknowledgements += 1
             return None
         server = self._server
@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
     def _refuse(self, header: Header | NoHeader, rejection: intake.Rejection) -> Part:
         self._counters.refused[rejection.cause] += 1
         self._note(header, rejection)
-        return _refused(header, rejection)
+        return replies.refused(header, rejection)
 
     def _note(self, header: Header | NoHeader, rejection: intake.Rejection) -> None:
         refusals = self._server.refusals
@@ -394,12 +394,3 @@ class Connection(asyncio.Protocol):
         held = self._replies.in_flight + self._decoder.held + self._read_bytes
         self._counters.held_bytes += held - self._held
         self._held = held
-
-
-def _acknowledges(header: Header | NoHeader) -> bool:
-    return isinstance(header, Header) and header.acknowledges
-
-
-def _refused(header: Header | NoHeader, rejection: intake.Rejection) -> Part:
-    said = rejection.feed.acknowledgement if rejection.feed else AUTO
-    return Part(header=header, asked=acks.asked(header, said), rejection=rejection)

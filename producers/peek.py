@@ -29,6 +29,7 @@ class NoHeader:
     """There is no MSH in these bytes."""
 
     size: int
+    acknowledges = False
 
 
 @dataclass(frozen=True, slots=True)

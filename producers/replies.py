@@ -18,7 +18,7 @@ from producers.peek import Header, NoHeader
 from producers.ports import Became, Outcomes, RecordTooLarge
 from producers.quotas import Quotas
 from schemas.failpoints import hit
-from schemas.feeds import OUTCOME, Feed
+from schemas.feeds import AUTO, OUTCOME, Feed
 
 OWN_ID_MAX = 20  # characters of MSH-10 (HL7 before 2.7)
 REASON_MAX = 200  # characters of the ledger's words in MSA-3 and ERR-8
@@ -115,6 +115,12 @@ class Entry:
         while self._known < len(self.parts) and self.parts[self._known].known:
             self._known += 1
         return self._known == len(self.parts)
+
+
+def refused(header: Header | NoHeader, rejection: intake.Rejection) -> Part:
+    """A message that is not taken, with what it is to be told."""
+    said = rejection.feed.acknowledgement if rejection.feed else AUTO
+    return Part(header=header, asked=acks.asked(header, said), rejection=rejection)
 
 
 class Replies:

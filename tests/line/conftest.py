@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from ops import line as whole
+from ops.access import schema_ids
 from ops.lag import Gauge
 from ops.settings import Settings
+from schemas.codec import Codec
+from schemas.topics import Topic
 from tests import canaries
 from tests.conftest import home
 
@@ -62,6 +66,24 @@ class Line:
                     return {each.subscription: dict(each.outcomes) for each in totals}
                 time.sleep(0.2)
         raise AssertionError(f"still behind: {totals}")
+
+    def published(self, topic: Topic) -> Iterator[Any]:
+        """All records of a topic of one kind of record, decoded, partition by partition."""
+        codec = Codec(schema_ids(self.settings))
+        consumer = Consumer(
+            {"bootstrap.servers": self.settings.kafka_bootstrap_servers, "group.id": "published"}
+        )
+        for partition in range(self.settings.partitions):
+            place = TopicPartition(topic.name, partition, 0)
+            low, high = consumer.get_watermark_offsets(place, timeout=10)
+            consumer.assign([place])
+            while low < high:
+                record = consumer.poll(10)
+                assert record is not None
+                assert record.error() is None
+                yield codec.decode_as(topic.records[0], record.value() or b"")
+                low = record.offset() + 1
+        consumer.close()
 
     def export(self) -> list[dict[str, Any]]:
         """Every stay, as programs get it."""

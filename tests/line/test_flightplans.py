@@ -8,10 +8,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
-from ops.access import schema_ids
-from schemas.codec import Codec
 from schemas.topics import COMMAND_RESULTS
 from streams.ledger.commands import flightplans
 from tests.line.conftest import Line
@@ -69,24 +66,7 @@ def command(line: Line, what: str, stream: str, check: bool = True, **data: obje
 
 def results(line: Line) -> dict[str, Any]:
     """The results on the topic, by their command's id."""
-    codec, found = Codec(schema_ids(line.settings)), {}
-    consumer = Consumer(
-        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "plans",
-         "auto.offset.reset": "earliest"}
-    )  # fmt: skip
-    for partition in range(line.settings.partitions):
-        place = TopicPartition(COMMAND_RESULTS.name, partition, 0)
-        low, high = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.assign([place])
-        while low < high:
-            record = consumer.poll(10)
-            assert record is not None
-            assert record.error() is None
-            value = codec.decode_as(COMMAND_RESULTS.records[0], record.value() or b"")
-            found[value["command_id"]] = value
-            low = record.offset() + 1
-    consumer.close()
-    return found
+    return {each["command_id"]: each for each in line.published(COMMAND_RESULTS)}
 
 
 def test_a_plan_goes_from_commands_to_rows_and_a_rebuild_gives_the_same(line: Line) -> None:

@@ -4,11 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
-from ops.access import schema_ids
 from ops.simulator import Scenario, simulate
-from schemas.codec import Codec
 from schemas.topics import LETTERS
 from tests.line.conftest import QUIET_SECONDS, Line
 
@@ -38,23 +35,7 @@ def found(line: Line) -> set[tuple[str, str, str, str | None]]:
 
 def announced(line: Line) -> dict[str, str]:
     """The state of each letter as a consumer of their topic knows it."""
-    codec, told = Codec(schema_ids(line.settings)), dict[str, str]()
-    consumer = Consumer(
-        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "letters"}
-    )
-    for partition in range(line.settings.partitions):
-        place = TopicPartition(LETTERS.name, partition, 0)
-        low, high = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.assign([place])
-        while low < high:
-            record = consumer.poll(10)
-            assert record is not None
-            assert record.error() is None
-            value = codec.decode_as(LETTERS.records[0], record.value() or b"")
-            told[value["letter_id"]] = value["state"]
-            low = record.offset() + 1
-    consumer.close()
-    return told
+    return {each["letter_id"]: each["state"] for each in line.published(LETTERS)}
 
 
 def test_patients_whose_first_message_was_dead_are_whole_after_the_feed_is_set_and_it_is_retried(

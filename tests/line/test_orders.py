@@ -2,17 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from psycopg.rows import dict_row
 
-from ops.access import schema_ids
-from schemas.codec import Codec
 from schemas.topics import VERIFICATIONS
 from streams.ledger.commands.verifications import DUE, stream_of
 from tests.line.conftest import Line
@@ -92,23 +88,6 @@ def tasks(line: Line, rule: str, *statuses: str) -> list[dict[str, Any]]:
             time.sleep(0.2)
 
 
-def published(line: Line) -> Iterator[dict[str, Any]]:
-    """All results on the topic."""
-    codec = Codec(schema_ids(line.settings))
-    consumer = Consumer(
-        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "orders"}
-    )
-    for partition in range(line.settings.partitions):
-        place = TopicPartition(VERIFICATIONS.name, partition, 0)
-        low, high = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.assign([place])
-        for _ in range(low, high):
-            record = consumer.poll(10)
-            assert record is not None
-            yield codec.decode(record.value())[1]
-    consumer.close()
-
-
 def test_an_order_is_a_task_that_its_result_verifies(line: Line, rule: str):
     tell(line, order("P1", "NW", "20260301080000", "20260301100000"))
     (task,) = tasks(line, rule, "pending")
@@ -122,7 +101,9 @@ def test_an_order_is_a_task_that_its_result_verifies(line: Line, rule: str):
     tell(line, order("P2", "CA", "20260301110000", "20260301150000"))
     tasks(line, rule, "verified", "void")
     line.settle()
-    newest = {each["task_id"]: each for each in published(line)}  # by revision: of one partition
+    newest = {
+        each["task_id"]: each for each in line.published(VERIFICATIONS)
+    }  # by revision: of one partition
     assert newest[one["task_id"]]["outcome"] == "verified"
     assert newest[other["task_id"]]["outcome"] == "void"
     assert "its order was cancelled" in line.run("verify", other["task_id"]).stdout

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
-from ops import access
 from ops.simulator import Scenario, simulate
-from schemas.codec import Codec
 from schemas.topics import POINTS
 from tests.line.conftest import QUIET_SECONDS, Line
 
@@ -52,24 +49,10 @@ def found_stays(line: Line) -> set[tuple[str, str, str, str | None]]:
 
 def published(line: Line) -> dict[str, tuple[int, int]]:
     """The highest revision of every point in the topic."""
-    codec = Codec(access.schema_ids(line.settings))
-    consumer = Consumer(
-        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "parking"}
-    )
     newest: dict[str, tuple[int, int]] = {}
-    for partition in range(line.settings.partitions):
-        place = TopicPartition(POINTS.name, partition, 0)
-        low, high = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.assign([place])
-        while low < high:
-            record = consumer.poll(10)
-            assert record is not None
-            assert record.error() is None
-            _, point = codec.decode(record.value())
-            revision = (point["fold_version"], point["partition_seq"])
-            newest[point["point_id"]] = max(newest.get(point["point_id"], (0, 0)), revision)
-            low = record.offset() + 1
-    consumer.close()
+    for point in line.published(POINTS):
+        revision = (point["fold_version"], point["partition_seq"])
+        newest[point["point_id"]] = max(newest.get(point["point_id"], (0, 0)), revision)
     return newest
 
 
