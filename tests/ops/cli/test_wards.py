@@ -128,7 +128,7 @@ def test_quality_tells_what_became_of_each_type_of_message_and_why(ward, loaded)
     assert (one["applied"], one["left_out"], one["ignored"], one["dead"]) == (2, 1, 1, 0)
     assert one["duplicates"] == 3
     shown = " ".join(ward.run("quality").stdout.split())
-    assert "ADT^A01 3 2 1 0 3" in shown
+    assert "ADT^A01 3 2 1 0 0 3" in shown
     assert "no patient: there is no PID" in shown
 
 
