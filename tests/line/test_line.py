@@ -295,7 +295,7 @@ def test_a_feed_that_asks_for_it_is_answered_by_what_the_ledger_made_of_it(line:
         "AA": 2, "AR": 1, "AE": 1,
     }  # fmt: skip
     assert [(each["index"], each["code"], each["error"]) for each in batch["not_accepted"]] == [
-        (2, "AR", 102), (3, "AE", 200),
+        (2, "AR", 101), (3, "AE", 201),
     ]  # fmt: skip
     wait_until(lambda: "AA|out-2" in said_to(line, ignored), "the intake reads the feed anew")
 

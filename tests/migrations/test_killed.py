@@ -7,9 +7,12 @@ import sys
 from itertools import pairwise
 
 import pytest
+from alembic import op
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import ProgrammingError
 
 import migrations
+import migrations.frozen
 from schemas import failpoints
 from schemas.failpoints import FailPoint
 from sinks import checks
@@ -36,10 +39,9 @@ def dying():
         yield made
 
 
-def test_every_version_that_is_killed_fails_or_stalls_at_any_step_can_run_again(
-    empty, armed, dying
-):
-    url, reached = empty["wt_migrate"], []
+def torture(url, armed, dying):
+    """Each version hit at each of its steps, and run again; the versions reached."""
+    reached = []
     for before, version in pairwise(versions()):
         for step in STEPS:
             code = dying.ended(url, version, f"{STEP}=kill@{step}")
@@ -53,8 +55,24 @@ def test_every_version_that_is_killed_fails_or_stalls_at_any_step_can_run_again(
         assert failpoints._passages[STEP] == len(STEPS), version
         assert migrations.current(url) == version
         reached.append(version)
-    assert reached[-1] == migrations.head()
+    return reached
+
+
+def test_every_version_that_is_killed_fails_or_stalls_at_any_step_can_run_again(
+    empty, armed, dying
+):
+    assert torture(empty["wt_migrate"], armed, dying)[-1] == migrations.head()
     assert difference(empty["admin"]) == []
+
+
+def test_a_version_that_commits_before_its_end_is_noticed(empty, armed, dying, monkeypatch):
+    def committing(name):
+        op.get_bind().exec_driver_sql("COMMIT")
+        failpoints.hit(name)
+
+    monkeypatch.setattr(migrations.frozen, "hit", committing)
+    with pytest.raises(ProgrammingError, match="already exists"):
+        torture(empty["wt_migrate"], armed, dying)
 
 
 @pytest.mark.parametrize("action", ["kill", "raise", "stall:1"])
