@@ -63,13 +63,15 @@ class Seen:
 
 
 def see(line: Line) -> Seen:
-    """Read everything; the line is at rest."""
+    """Read everything; the line is at rest, but for partitions that change hands."""
     with database.connect(line.superuser_url, name="chaos") as connection:
-        tables = {
-            name: connection.execute(f"SELECT * FROM {name}").fetchall()  # names above
-            for name in TABLES
-        }
-        history = connection.execute("SELECT * FROM chaos.history ORDER BY n").fetchall()
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            tables = {
+                name: connection.execute(f"SELECT * FROM {name}").fetchall()  # names above
+                for name in TABLES
+            }
+            history = connection.execute("SELECT * FROM chaos.history ORDER BY n").fetchall()
         people = _keys(connection, line).subjects
     codec = Codec(access.schema_ids(line.settings))
     servers = access.bootstrap_servers(line.settings)
