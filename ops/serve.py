@@ -21,6 +21,7 @@ from ops.obeying import Obeying
 from ops.openapi import PREFIX
 from ops.opening import Opener
 from ops.posting import Posting
+from ops.samples import sample
 from ops.settings import Settings
 from ops.sharing import Sharing
 from ops.standstill import Standstill
@@ -264,6 +265,5 @@ def _lines(group: str, values: Mapping[str, int]) -> list[str]:
     lines = []
     for name, value in sorted(values.items()):
         counter, _, kind = name.partition(": ")
-        label = f'{{kind="{kind}"}}' if kind else ""
-        lines.append(f"wardtrail_{group}_{counter}{label} {value}")
+        lines.append(sample(f"{group}_{counter}", {"kind": kind} if kind else {}, value))
     return lines

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ops import access
+from ops.samples import sample
 from ops.settings import Settings
 from sinks import letters, queries
 from sinks.letters import Open
@@ -60,7 +61,7 @@ class Standstill:
         """In the Prometheus text format; before the first look only how old that is."""
         seen = self._seen
         age = max(0, int(monotonic() - seen.at))
-        return [_line("standstill_age_seconds", {}, age), *_lines(seen)]
+        return [sample("standstill_age_seconds", {}, age), *_lines(seen)]
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -87,28 +88,18 @@ def look(url: str) -> Seen:
 def _lines(seen: Seen) -> Iterator[str]:
     if seen.totals is None:
         return
-    yield _line("partitions_stopped", {}, len(seen.stopped))
+    yield sample("partitions_stopped", {}, len(seen.stopped))
     for each in seen.stopped:
         place = {
             "subscription": each.subscription_id, "topic": each.topic,
             "partition": str(each.partition), "kind": each.stopped or "",
         }  # fmt: skip
-        yield _line("partition_stopped", place, 1)
+        yield sample("partition_stopped", place, 1)
     for state, count in sorted(seen.totals.items()):
-        yield _line("letters", {"state": state}, count)
+        yield sample("letters", {"state": state}, count)
     for letter in seen.letters:
         kind = {
             "state": letter.state, "subscription": letter.subscription_id,
             "tenant": letter.tenant_id or "", "feed": letter.feed or "", "cause": letter.cause,
         }  # fmt: skip
-        yield _line("letters_of_feed", kind, letter.letters)
-
-
-def _line(name: str, labels: Mapping[str, str], value: int) -> str:
-    """One sample; labels are escaped as the format wants it."""
-    said = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"wardtrail_{name}{f'{{{said}}}' if said else ''} {value}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        yield sample("letters_of_feed", kind, letter.letters)

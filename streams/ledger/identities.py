@@ -68,6 +68,12 @@ class Named:
         return (self, *self.sources)
 
 
+def hashed_name(tenant_id: str, key: bytes, identifier: Identifier) -> Name:
+    """What ``patient_identifiers`` knows an identifier by; ``key`` is the tenant's identity key."""
+    lookup = str(UUID(bytes=identity.lookup(key, identifier)))
+    return tenant_id, identifier.authority[:200], lookup
+
+
 def name(
     tenant_id: str,
     key: bytes,
@@ -83,8 +89,7 @@ def name(
     """
     hashed: dict[Name, Identifier] = {}
     for each in identifiers:
-        lookup = str(UUID(bytes=identity.lookup(key, each)))
-        hashed.setdefault((tenant_id, each.authority[:200], lookup), each)
+        hashed.setdefault(hashed_name(tenant_id, key, each), each)
     given_up = {each for source in sources for each in source.names}
     left = {one: each for one, each in hashed.items() if one not in given_up} or hashed
     return Named(

@@ -11,7 +11,6 @@ from uuid import UUID
 from schemas import identity
 from schemas.clock import instant
 from schemas.feeds import Feed
-from schemas.identity import lookup
 from schemas.sealing import Keys
 from sinks.accounts import Visit
 from sinks.dead_letters import DeadLetter
@@ -118,7 +117,7 @@ def _names(mapped: Mapped) -> list[Name]:
     if message is None or mapped.body is None or feed is None or keys is None:
         return [name for one in mapped.named for each in one.everyone for name in each.names]
     return [
-        (message["tenant_id"], each.authority[:200], str(UUID(bytes=lookup(keys.identity, each))))
+        identities.hashed_name(message["tenant_id"], keys.identity, each)
         for each in mentioned(mapped.body, feed)
     ]
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from uuid import UUID
 
 from schemas import identity
 from schemas.feeds import Feed
@@ -13,6 +12,7 @@ from sinks.aliases import Told
 from sinks.dead_letters import DeadLetter
 from sinks.identities import Name
 from sinks.waiting import BEHIND, SAID
+from streams.ledger import identities
 from streams.ledger.families import family
 from streams.ledger.mapped import Mapped, letter_of
 from streams.ledger.mapping import claim
@@ -28,10 +28,7 @@ def names(mapped: Mapped) -> list[Name]:
     if mapped.message is None or mapped.keys is None or not _tells(mapped):
         return []
     tenant, key = mapped.message["tenant_id"], mapped.keys.identity
-    return [
-        (tenant, each.authority[:200], str(UUID(bytes=identity.lookup(key, each))))
-        for each in _identifiers(mapped)
-    ]
+    return [identities.hashed_name(tenant, key, each) for each in _identifiers(mapped)]
 
 
 def touches(mapped: Mapped, patients: Collection[str]) -> frozenset[str]:

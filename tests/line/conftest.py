@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from ops import line as whole
 from ops.access import schema_ids
 from ops.lag import Gauge
 from ops.settings import Settings
 from schemas.codec import Codec
-from schemas.topics import Topic
+from schemas.topics import RECORD_BYTES_MAX, Topic
 from tests import canaries
 from tests.conftest import home
 
@@ -68,20 +68,26 @@ class Line:
         raise AssertionError(f"still behind: {totals}")
 
     def published(self, topic: Topic) -> Iterator[Any]:
-        """All records of a topic of one kind of record, decoded, partition by partition."""
+        """All records of a topic of one kind of record, decoded."""
         codec = Codec(schema_ids(self.settings))
+        for record in self.records(topic.name):
+            yield codec.decode_as(topic.records[0], record.value() or b"")
+
+    def records(self, topic: str) -> Iterator[Message]:
+        """All records of a topic, partition by partition."""
         consumer = Consumer(
-            {"bootstrap.servers": self.settings.kafka_bootstrap_servers, "group.id": "published"}
-        )
+            {"bootstrap.servers": self.settings.kafka_bootstrap_servers, "group.id": "records",
+             "auto.offset.reset": "earliest", "fetch.message.max.bytes": RECORD_BYTES_MAX}
+        )  # fmt: skip
         for partition in range(self.settings.partitions):
-            place = TopicPartition(topic.name, partition, 0)
+            place = TopicPartition(topic, partition, 0)
             low, high = consumer.get_watermark_offsets(place, timeout=10)
             consumer.assign([place])
             while low < high:
                 record = consumer.poll(10)
                 assert record is not None
                 assert record.error() is None
-                yield codec.decode_as(topic.records[0], record.value() or b"")
+                yield record
                 low = record.offset() + 1
         consumer.close()
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from ops.simulator import Scenario, simulate
 from producers import files, peek
 from producers.client import ACKNOWLEDGEMENT, NOT_ASKED
-from schemas.topics import EVENTS, RECORD_BYTES_MAX, TOPICS
+from schemas.topics import EVENTS, TOPICS
 from streams.read_models import FLIGHTPLANS, PROJECTIONS, WORK
 from streams.trajectory import PROJECTION
 from streams.verification.projection import PROJECTION as VERIFICATION
@@ -342,24 +342,11 @@ def test_no_patients_data_stands_outside_its_ciphertext(line: Line, day: Path):
 
 def records(line: Line) -> list[bytes]:
     """All keys, values and headers of all topics."""
-    consumer = Consumer(
-        {"bootstrap.servers": line.settings.kafka_bootstrap_servers, "group.id": "canaries",
-         "auto.offset.reset": "earliest", "fetch.message.max.bytes": RECORD_BYTES_MAX}
-    )  # fmt: skip
     found = []
     for topic in TOPICS:
-        for partition in range(line.settings.partitions):
-            place = TopicPartition(topic, partition, 0)
-            low, high = consumer.get_watermark_offsets(place, timeout=10)
-            consumer.assign([place])
-            while low < high:
-                record = consumer.poll(10)
-                assert record is not None
-                assert record.error() is None
-                found += [record.key() or b"", record.value() or b""]
-                found += [value for _, value in record.headers() or ()]
-                low = record.offset() + 1
-    consumer.close()
+        for record in line.records(topic):
+            found += [record.key() or b"", record.value() or b""]
+            found += [value for _, value in record.headers() or ()]
     assert found
     return found
 
