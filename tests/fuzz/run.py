@@ -88,13 +88,14 @@ def steered(target: str, runs: int, seed: int) -> int:
     """So many inputs by atheris, in a process of its own; how many it made."""
     folder = home(target) / "corpus"
     folder.mkdir(parents=True, exist_ok=True)
+    longest = inputs.STEERED_BYTES_MAX.get(target, inputs.BYTES_MAX)
     for data in inputs.seeds():
         name = hashlib.sha256(data).hexdigest()[:32]
         if not (folder / name).exists():
             (folder / name).write_bytes(data)
     said = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.steered", target, f"-runs={runs}", f"-seed={seed}",
-         f"-max_len={inputs.BYTES_MAX}", f"-artifact_prefix={home(target)}/", str(folder)],
+         f"-max_len={longest}", f"-artifact_prefix={home(target)}/", str(folder)],
         cwd=figures.REPOSITORY, capture_output=True, text=True, check=False, timeout=SECONDS_MAX,
     )  # fmt: skip
     done = _DONE.search(said.stderr)
