@@ -174,6 +174,14 @@ _RECORDS = tuple(
     for name in names
 )  # fmt: skip
 
+MAPPED = (
+    "patient", "admission", "evidence", "order", "appointment", "document", "dispense", "problem",
+    "participation", "financial",
+)  # fmt: skip
+"""The kinds of streams that messages tell of: what was mapped may be mapped better later."""
+SUPERSEDED = frozenset(f"{stream}.superseded" for stream in MAPPED)
+"""By which an event of the same stream counts no more: ``data["event_id"]`` names it."""
+
 TYPES: Mapping[str, EventType] = {
     declared.name: declared
     for declared in (
@@ -228,5 +236,12 @@ TYPES: Mapping[str, EventType] = {
         *_FLIGHTPLAN,
         *_ORDER,
         *_RECORDS,
+        *(
+            EventType(
+                name=f"{stream}.superseded", stream_type=stream,
+                record=f"{stream.capitalize()}Superseded",
+            )
+            for stream in MAPPED
+        ),
     )
 }  # fmt: skip
