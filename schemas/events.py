@@ -1,6 +1,6 @@
 """The events: their envelope, their types, the record that each carries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -245,3 +245,18 @@ TYPES: Mapping[str, EventType] = {
         ),
     )
 }  # fmt: skip
+
+
+def superseded(events: Sequence[Event]) -> set[str]:
+    """The ids of the events that count no more, as far as these say so."""
+    return {each["data"]["event_id"] for each in events if each["event_type"] in SUPERSEDED}
+
+
+def standing(events: Sequence[Event]) -> list[Event]:
+    """Those of a stream's events that count, without those that say of others that they don't."""
+    gone = superseded(events)
+    return [
+        each
+        for each in events
+        if each["event_type"] not in SUPERSEDED and each["event_id"] not in gone
+    ]

@@ -88,6 +88,21 @@ def event(message_id: UUID, event_type: str, ordinal: int, role: str) -> UUID:
     return uuid5(EVENTS, f"{message_id}/{event_type}/{ordinal}/{role}")
 
 
+def told_again(event_id: UUID | str, stream_id: str) -> UUID:
+    """The id of what an event tells, told again in another stream because of another event."""
+    return uuid5(EVENTS, f"{event_id}/{stream_id}")
+
+
+def superseding(event_id: UUID) -> UUID:
+    """The id of what says that an event counts no more, which is said once."""
+    return uuid5(EVENTS, f"{event_id}/superseded")
+
+
+def instead(event_id: UUID) -> UUID:
+    """The id of an event that came in the place of one that counts no more."""
+    return uuid5(EVENTS, f"{event_id}/instead")
+
+
 def following(namespace: UUID, name: str) -> str:
     """An id that follows from another one, by a hash without a key: UUID version 8 too."""
     return str(UUID(int=(uuid5(namespace, name).int & _KEEP) | _VERSION_8 | _VARIANT))

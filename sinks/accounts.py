@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import uuid5
 
 from psycopg import Connection
 
-from schemas.identity import EVENTS
+from schemas import identity
 from sinks import aliases
 from sinks.database import Refused, Row
 
@@ -197,7 +196,7 @@ def _telling(move: Event, admission: str, *, cause: Event) -> dict[str, Any]:
 
 
 def _event_id(move: Event, admission: str) -> str:
-    return str(uuid5(EVENTS, f"{move['event_id']}/{admission}"))
+    return str(identity.told_again(move["event_id"], admission))
 
 
 def _key(visit: Visit) -> tuple[str, str, str]:

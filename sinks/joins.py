@@ -8,12 +8,11 @@ goes there at once.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from psycopg import Connection
 
-from schemas import sealing
-from schemas.identity import EVENTS
+from schemas import identity, sealing
 from schemas.sealing import EnvelopeInvalid, KeyDestroyed, KeyMissing, Keys, KeysWanted
 from sinks.changes import Append
 from sinks.database import Refused, Row
@@ -64,19 +63,24 @@ def follow(connection: Connection[Row], messages: Sequence[Said]) -> list[list[E
     }
     if not streams:
         return None
-    rows = connection.execute(_INTO, (sorted(streams),)).fetchall()
-    visits = Visits({row["admission_id"]: row["into_admission_id"] for row in rows})
-    ended = [_join(events, visits) for events, _ in messages]
-    if not visits.into and not any(_joins(events) for events, _ in messages):
+    going = visits(connection, streams)
+    ended = [_join(events, going) for events, _ in messages]
+    if not going.into and not any(_joins(events) for events, _ in messages):
         return None
     wanted = set[tuple[UUID, UUID]]()  # of all messages at once: each round is a transaction
     moved = [
-        _moved(connection, said, each, visits, wanted)
+        _moved(connection, said, each, going, wanted)
         for said, each in zip(messages, ended, strict=True)
     ]
     if wanted:
         raise KeysWanted(wanted)
     return moved
+
+
+def visits(connection: Connection[Row], streams: Iterable[str]) -> Visits:
+    """As which visits these go on."""
+    rows = connection.execute(_INTO, (sorted(streams),)).fetchall()
+    return Visits({row["admission_id"]: row["into_admission_id"] for row in rows})
 
 
 def aliases(events: Iterable[Event]) -> list[Append]:
@@ -153,7 +157,7 @@ def _again(
     _wanted(rows, keys)
     again = []
     for row in rows:
-        event_id = uuid5(EVENTS, f"{row['event_id']}/{new}")
+        event_id = identity.told_again(row["event_id"], new)
         sealed = _sealed_again(row, event_id, keys)
         metadata = {**row["metadata"], "causation_id": str(joined["message_id"])}
         if len(sealed) < len(row["sealed"]):

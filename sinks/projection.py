@@ -37,6 +37,10 @@ class Projection:
     or it stops the partition. A rebuild refuses it in any case.
     ``notify`` is the channel on which a relay waits for the rows, ``relay`` the subscription of
     the one that publishes them by the positions of the events they come from.
+    ``again`` are the kinds of streams that are folded from their first event on where one of their
+    events counts no more (:data:`schemas.events.SUPERSEDED`): ``fold`` gets all of them, no rows,
+    and takes those that stand; a row that it doesn't put again is removed. Else ``fold`` gets what
+    says so as a new event, and takes back what the other one had said.
     In loaded rows ids are strings and times aware datetimes, as in the changes.
     """
 
@@ -49,6 +53,7 @@ class Projection:
     notify: str | None = None
     relay: str | None = None
     unknown: Literal["park", "skip", "stop"] = "park"
+    again: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         assert all(load.table in self.owns for load in self.loads), "a fold loads only its own"

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Identifier
 
 from schemas.events import TYPES, Event
 from schemas.failpoints import hit
-from sinks import parking, relay, subscriptions, tenancy, transaction
+from sinks import folding, parking, relay, subscriptions, tenancy
 from sinks.batches import bisect
 from sinks.database import Database, Row, connect, for_tenants
 from sinks.dead_letters import DeadLetter
@@ -231,8 +231,10 @@ class _Part:
                 for told in fit:
                     if told.event["event_type"] in self.projection.reads:
                         streams.setdefault(told.event["stream_id"], []).append(told.event)
-                rows = transaction.load(connection, self.projection, list(streams))
-                write(connection, list(transaction.fold(self.projection, streams, rows)))
+                write(
+                    connection,
+                    list(folding.folded(connection, self.projection, self.held, streams)),
+                )
                 hit("rebuild: written")
                 parking.settle(connection, self.held, self._mended(fit), state="retried")
                 if condemned is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from psycopg import Connection
 
 from schemas.events import Event
-from sinks import relay, tenancy, transaction
+from sinks import folding, relay, tenancy
 from sinks.database import Row, for_tenants
 from sinks.parking import Kept, Unfit
 from sinks.projection import Projection
@@ -45,8 +45,7 @@ class Releasing:
             else:
                 raise Unfit(**TYPE_UNKNOWN)
         for_tenants(connection, {event["tenant_id"] for event in events})
-        rows = transaction.load(connection, self.projection, list(streams))
-        write(connection, list(transaction.fold(self.projection, streams, rows)))
+        write(connection, list(folding.folded(connection, self.projection, self.held, streams)))
         return outcomes
 
     def end(self, connection: Connection[Row]) -> None:

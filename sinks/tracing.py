@@ -150,10 +150,9 @@ def events(snapshot: Snapshot, message: Message) -> list[Became]:
     """The events of a message, in the order of their partitions.
 
     Looked for where they nearly always are, by the index of times; and where fewer stand there
-    than the ledger counted, in all that came later. So no index of their own is to be kept.
+    than the ledger counted, in all that came later. So no index of their own is to be kept, but of
+    what came when the message was mapped anew.
     """
-    if not message.events:
-        return []
     values = {
         "tenant": message.tenant_id, "message": message.message_id, "feed": message.feed_id,
         "since": message.recorded_at, "limit": EVENTS_MAX + 1,
@@ -244,8 +243,14 @@ SELECT event_id, event_type, stream_type, stream_id, event_version, person_id, o
        recorded_at, partition, partition_seq,
        coalesce((metadata ->> 'mapper_version')::int, 0) AS mapper_version
 FROM events
-WHERE tenant_id = %(tenant)s AND created_at >= %(since)s AND created_at <= %(until)s::timestamptz
-  AND feed_id = %(feed)s AND message_id = %(message)s
+WHERE feed_id = %(feed)s AND event_id IN (
+    SELECT event_id FROM events
+    WHERE tenant_id = %(tenant)s AND message_id = %(message)s
+      AND created_at >= %(since)s AND created_at <= %(until)s::timestamptz
+    UNION ALL
+    SELECT event_id FROM events
+    WHERE tenant_id = %(tenant)s AND message_id = %(message)s AND metadata ? 'remapped'
+)
 ORDER BY partition, partition_seq LIMIT %(limit)s
 """
 _LETTERS = """

@@ -1,25 +1,23 @@
 """The one transaction: lock, drop what was seen, load, fold, write, move, commit."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.sql import SQL, Composed, Identifier
 
 from schemas import sealing
 from schemas.events import TYPES, Event
 from schemas.failpoints import hit
 from schemas.headers import Place
-from sinks import breaker, dead_letters, parking, subscriptions, tenancy
-from sinks.batches import FoldFailed, bisect, unseen, until_hole
-from sinks.changes import Change, columns
+from sinks import breaker, dead_letters, folding, parking, subscriptions, tenancy
+from sinks.batches import bisect, unseen, until_hole
 from sinks.database import Database, Row, for_tenants
 from sinks.dead_letters import DeadLetter
-from sinks.projection import Load, Projection
+from sinks.projection import Projection
 from sinks.subscriptions import Held, Position
 from sinks.write import write
 
@@ -116,9 +114,7 @@ def _apply(
         stuck = _stuck(connection, held, fresh) if position.parked_keys else frozenset()
         gone = tenancy.gone(connection, _tenants(fresh, condemned))
         work = sort(projection, held, fresh, position, condemned, stuck=stuck, gone=gone)
-        rows = load(connection, projection, list(work.streams))
-        hit("sink: loaded")
-        changes = list(fold(projection, work.streams, rows))
+        changes = list(folding.folded(connection, projection, held, work.streams))
         hit("sink: folded")
         write(connection, [*dead_letters.changes(held, work.letters, line), *changes])
         if work.letters:
@@ -263,51 +259,6 @@ def _stream_types(reads: frozenset[str]) -> frozenset[str]:
 def _tell_skipped(projection: str, event_type: str) -> None:
     logger.warning(
         "%s skips events that this release doesn't know, type: %s", projection, event_type
-    )
-
-
-def load(
-    connection: Connection[Row], projection: Projection, streams: Sequence[str]
-) -> dict[str, dict[str, list[Row]]]:
-    """The rows that the folds need: by table name, then by stream."""
-    loaded: dict[str, dict[str, list[Row]]] = {each.table.name: {} for each in projection.loads}
-    if not streams:
-        return loaded
-    ids = (list(streams),)
-    asked = [(each, connection.execute(_select(each), ids)) for each in projection.loads]
-    for wanted, rows in asked:
-        by_stream = loaded[wanted.table.name]
-        for row in rows:
-            by_stream.setdefault(row[wanted.by], []).append(row)
-    return loaded
-
-
-def fold(
-    projection: Projection,
-    streams: dict[str, list[Event]],
-    rows: dict[str, dict[str, list[Row]]],
-) -> Iterator[Change]:
-    """Fold each stream's events; an exception there is :class:`FoldFailed`."""
-    for stream, happened in streams.items():
-        own = {table: by_stream.get(stream, []) for table, by_stream in rows.items()}
-        try:
-            changes = projection.fold(happened, own)
-        except MemoryError:
-            raise  # the machine's trouble, and no record's fault
-        except Exception as error:
-            raise FoldFailed(error) from error
-        yield from changes
-
-
-@cache
-def _select(wanted: Load) -> Composed:
-    names = SQL(", ").join(map(Identifier, columns(wanted.table)))
-    return SQL("SELECT {} FROM {} WHERE {} = ANY(%s::uuid[]) AND {} ORDER BY {}").format(
-        names,
-        Identifier(wanted.table.name),
-        Identifier(wanted.by),
-        SQL(wanted.where),
-        SQL(", ").join(Identifier(column.name) for column in wanted.table.primary_key.columns),
     )
 
 

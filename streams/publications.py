@@ -1,17 +1,16 @@
 """What relays publish: clinical events, trajectory points, results of commands; each a table."""
 
-from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID
 
 from schemas import headers, sealing
 from schemas.clock import micros
 from schemas.codec import Codec
-from schemas.events import TYPES, Event
 from schemas.topics import COMMAND_RESULTS, COMMANDS, EVENTS, LETTERS, POINTS, VERIFICATIONS
 from sinks import announcing
 from sinks.database import Row
 from sinks.relay import Source
+from sinks.stored import EVENT_COLUMNS, encoded, event_of
 from streams.relay import Outgoing, Publication
 
 _POINT = POINTS.records[0]
@@ -28,32 +27,22 @@ def clinical_events(codec: Codec) -> Publication:
 
     def encode(row: Row) -> Outgoing:
         event = event_of(row)
-        record = f"wardtrail.events.{TYPES[event['event_type']].record}"
         return Outgoing(
             position=event["partition_seq"],
             key=event["stream_id"].encode(),
-            value=codec.encode(record, cast("dict[str, Any]", event)),
+            value=encoded(codec, event),
             headers=headers.for_event(event),
         )
 
     return Publication(
         source=Source(
             subscription_id="relay", topic=EVENTS.name, table="events",
-            columns=_EVENT_COLUMNS, unique=True,
+            columns=EVENT_COLUMNS, unique=True,
         ),
         channel="wardtrail_events",
         encode=encode,
         position=lambda value: cast("int", codec.decode(value)[1]["partition_seq"]),
     )  # fmt: skip
-
-
-def as_read(codec: Codec) -> Callable[[Row], Event]:
-    """What turns a row of ``events`` into the event that readers of the topic decode.
-
-    By the way of the wire: a field that came later has its default, a number its type.
-    """
-    encode = clinical_events(codec).encode
-    return lambda row: cast("Event", codec.decode(encode(row).value)[1])
 
 
 def trajectory_points(codec: Codec) -> Publication:
@@ -164,38 +153,6 @@ def letter_of(row: Row) -> dict[str, Any]:
     }
 
 
-def event_of(row: Row) -> Event:
-    """The event that a row of ``events`` holds."""
-    metadata = row["metadata"]
-    return Event(
-        event_id=row["event_id"],
-        stream_type=row["stream_type"],
-        stream_id=row["stream_id"],
-        event_version=row["event_version"],
-        event_type=row["event_type"],
-        schema_version=row["schema_version"],
-        tenant_id=row["tenant_id"],
-        feed_id=row["feed_id"],
-        message_id=row["message_id"],
-        person_id=row["person_id"],
-        occurred_at=micros(row["occurred_at"]),
-        occurred_precision=row["occurred_precision"],
-        occurred_field=row["occurred_field"],
-        occurred_text=row["occurred_text"],
-        recorded_at=micros(row["recorded_at"]),
-        partition=row["partition"],
-        partition_seq=row["partition_seq"],
-        global_position=row["global_position"],
-        correlation_id=metadata["correlation_id"],
-        causation_id=metadata["causation_id"],
-        mapper_version=metadata["mapper_version"],
-        trace=metadata["trace"],
-        created_by=row["created_by"],
-        sealed={field: sealing.untext(text) for field, text in row["sealed"].items()},
-        data=row["data"],
-    )
-
-
 def point_of(row: Row) -> dict[str, Any]:
     """The record that a row of ``trajectory_points`` becomes."""
     point = {name: row[name] for name in _POINT_COLUMNS if name not in _TIMES}
@@ -204,12 +161,6 @@ def point_of(row: Row) -> dict[str, Any]:
     return point
 
 
-_EVENT_COLUMNS = (
-    "event_id", "stream_type", "stream_id", "event_version", "event_type", "schema_version",
-    "tenant_id", "feed_id", "message_id", "person_id", "occurred_at", "occurred_precision",
-    "occurred_field", "occurred_text", "recorded_at", "partition", "partition_seq",
-    "global_position", "metadata", "created_by", "sealed", "data",
-)  # fmt: skip
 _RESULT_COLUMNS = (
     "command_id", "tenant_id", "command_type", "stream_type", "stream_id", "outcome", "rule",
     "said", "version", "events", "event_partition", "event_seq", "recorded_at", "partition",

@@ -16,6 +16,7 @@ from ops.cli.paths import timeline, where
 from ops.cli.playing import demo
 from ops.cli.quality import quality
 from ops.cli.rebuilding import rebuild
+from ops.cli.remapping import remap
 from ops.cli.sending import send
 from ops.cli.simulating import simulating
 from ops.cli.tenants import tenants
@@ -40,6 +41,6 @@ def main() -> None:
 for command in (
     up, down, status, demo, migrate, worker, serve,
     send, watch, asking, where, timeline, census, contacts, quality, export, lag, dead_letters,
-    trace, feeds, simulating, verify, rebuild, find, tenants, keys, erase,
+    trace, feeds, simulating, verify, rebuild, remap, find, tenants, keys, erase,
 ):  # fmt: skip
     main.add_command(command)

@@ -10,6 +10,7 @@ from schemas.codec import Codec
 from sinks.database import Database
 from sinks.projection import Projection
 from sinks.rebuild import Rebuilding
+from sinks.stored import as_read
 from streams import publications
 from streams.read_models import PROJECTIONS
 from streams.trajectory import PROJECTION as TRAJECTORY
@@ -60,7 +61,7 @@ def _rebuild(settings: Settings, database: Database, codec: Codec, projection: P
         database=database,
         owner_url=access.role_url(settings, "wt_migrate"),
         events=clinical.source,
-        decode=publications.as_read(codec),
+        decode=as_read(codec),
         published=points if projection.name == TRAJECTORY.name else None,
     )
     console = shown.err()

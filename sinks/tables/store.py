@@ -106,7 +106,11 @@ events = Table(
     Index("idx_events_type", "event_type", "created_at"),
     Index("idx_events_tenant", "tenant_id", "created_at"),
     Index("idx_events_created_at", "created_at"),
-)
+    Index(
+        "idx_events_remapped", "message_id",
+        postgresql_where=text("metadata ? 'remapped'"),
+    ),
+)  # fmt: skip
 
 snapshots = Table(
     "snapshots",

@@ -18,7 +18,9 @@ from streams.ledger.mapping.facts import Draft, Facts, IdentityChange, Part, Str
 _RECORDS = frozenset(
     {"appointment", "document", "dispense", "problem", "participation", "financial"}
 )  # the streams of things that are told of beside visits, orders and evidence
-_CHANGE = "change"  # the role of what a message tells of two patients
+CHANGE = "change"  # the role of what a message tells of two patients
+REMAPPED = "remapped"  # in the metadata of what came when its message was mapped anew
+CONFLICT = "conflict"  # of what it tells of identifiers that disagree; then of which change
 
 Message = Mapping[str, Any]  # the record wardtrail.raw.Hl7v2Message
 EventRow = dict[str, Any]
@@ -32,6 +34,7 @@ def decide(
     feed: Feed,
     keys: Keys,
     mapper_version: int,
+    ids: Mapping[UUID, UUID] | None = None,
 ) -> list[EventRow]:
     """The rows of ``events`` that a message becomes, without version, partition and times.
 
@@ -41,17 +44,24 @@ def decide(
 
     ``people`` has one person per part; a part whose identifiers are in conflict becomes nothing
     but that conflict, and the others stay what they are. What is told of two patients stands in
-    the stream of the one who is to be another.
+    the stream of the one who is to be another. ``ids`` are those of events that aren't called
+    by their own names, as they come in the place of others, by these names.
     """
     said = said_at(facts)
     return [
         _event(
             draft, part, message,
             person=whose, feed=feed, keys=keys, mapper_version=mapper_version, said=said,
+            ids=ids or {},
         )
         for part, person in zip(facts.parts, people, strict=True)
         for draft, whose in _drafts(facts, part, person)
     ]  # fmt: skip
+
+
+def event_name(message: Message, event_type: str, ordinal: int, role: str) -> UUID:
+    """What an event of a message is called by, whatever the mapper; the id that it gets first."""
+    return identity.event(UUID(message["message_id"]), event_type, ordinal, role)
 
 
 def said_at(facts: Facts) -> datetime | None:
@@ -109,9 +119,7 @@ def visits(facts: Facts, people: Sequence[Person], message: Message, keys: Keys)
 
 
 def _to_tell(change: IdentityChange, message: Message) -> Change:
-    event_id = identity.event(
-        UUID(message["message_id"]), change.event_type, change.ordinal, _CHANGE
-    )
+    event_id = event_name(message, change.event_type, change.ordinal, CHANGE)
     said_at = change.occurred.at if change.reported_at is None else instant(change.reported_at)
     kind = UNDO if change.event_type == "patient.unmerged" else change.kind
     return Change(event_id=str(event_id), kind=kind, said_at=said_at)
@@ -125,7 +133,7 @@ def _moving(part: Part) -> list[Draft]:
 def _drafts(facts: Facts, part: Part, person: Person) -> Iterator[tuple[Draft, Person]]:
     """The drafts of a part, each with the person in whose name its event stands."""
     if person.conflict:
-        yield _conflict(facts, part, person, "conflict"), person
+        yield _conflict(facts, part, person, CONFLICT), person
         return
     changing = person.sources[: len(part.changes)]
     moving = iter(person.sources[len(part.changes) :])
@@ -137,7 +145,7 @@ def _drafts(facts: Facts, part: Part, person: Person) -> Iterator[tuple[Draft, P
         yield draft, person
     for change, source in zip(part.changes, changing, strict=True):
         if source.conflict:
-            yield _conflict(facts, part, source, f"conflict.{change.ordinal}"), source
+            yield _conflict(facts, part, source, f"{CONFLICT}.{change.ordinal}"), source
         elif source.patient_id != person.patient_id:
             yield _change(change, person), source
 
@@ -152,12 +160,12 @@ def _event(
     keys: Keys,
     mapper_version: int,
     said: datetime | None,
+    ids: Mapping[UUID, UUID],
 ) -> EventRow:
     declared = events.TYPES[draft.event_type]
     assert declared.stream_type == draft.stream_type, f"a draft of no stream: {draft.event_type}"
-    event_id = identity.event(
-        UUID(message["message_id"]), draft.event_type, draft.ordinal, draft.role
-    )
+    named = event_name(message, draft.event_type, draft.ordinal, draft.role)
+    event_id = ids.get(named, named)
     subject = UUID(person.patient_id)
     dark = bool(draft.clear) and keys.dark(subject, said)
     sealed = None if dark else keys.sealed(draft.clear, person=subject, record=event_id)
@@ -186,6 +194,7 @@ def _event(
             "mapper_version": mapper_version,
             "trace": message["trace"],
             **({"erased": True} if sealed is None else {}),
+            **({REMAPPED: True} if named in ids else {}),
         },
         "created_by": message["feed_id"],
     }
@@ -298,5 +307,5 @@ def _change(change: IdentityChange, target: Person) -> Draft:
         data={"trigger": change.trigger, "reported_at": change.reported_at, **said},
         clear={},
         ordinal=change.ordinal,
-        role=_CHANGE,
+        role=CHANGE,
     )

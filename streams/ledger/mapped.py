@@ -17,7 +17,7 @@ from sinks.dead_letters import DeadLetter
 from sinks.identities import Name
 from sinks.numbering import Entry
 from streams.ledger import identities
-from streams.ledger.decide import decide, said_at, visits
+from streams.ledger.decide import decide, named, said_at, visits
 from streams.ledger.families import family
 from streams.ledger.mapping.facts import Facts, Ignored
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION
@@ -35,6 +35,7 @@ class Mapped:
 
     ``named`` has what each part of :class:`Facts` names; with a ``letter`` nothing else counts.
     ``body`` is kept of what becomes no events: where somebody was erased, whom it names is asked.
+    ``ids`` are for :func:`~streams.ledger.decide.decide`, where it is mapped anew.
     """
 
     offset: int
@@ -47,6 +48,7 @@ class Mapped:
     named: tuple[identities.Named, ...] = ()
     letter: DeadLetter | None = None
     body: bytes | None = field(default=None, repr=False)
+    ids: Mapping[UUID, UUID] = field(default_factory=dict)
 
     def known_as(self) -> tuple[str, str, str] | None:
         """Tenant, feed and message id, by which the same message is known again."""
@@ -131,7 +133,7 @@ def _decided(
     assert mapped.keys is not None, "what was opened has its keys"
     rows = decide(
         said, people, mapped.message,
-        feed=mapped.feed, keys=mapped.keys, mapper_version=MAPPER_VERSION,
+        feed=mapped.feed, keys=mapped.keys, mapper_version=MAPPER_VERSION, ids=mapped.ids,
     )  # fmt: skip
     return rows, visits(said, people, mapped.message, mapped.keys)
 
@@ -178,6 +180,19 @@ def _control_id(mapped: Mapped) -> str:
     if mapped.body is None or mapped.feed is None:
         return ""
     return control_id(mapped.body, mapped.feed)
+
+
+def naming(mapped: Mapped) -> Mapped:
+    """The message with whom its parts name, or dead where that can't be told."""
+    said, message, keys = mapped.said, mapped.message, mapped.keys
+    if not isinstance(said, Facts):
+        return mapped
+    assert message is not None, "what was mapped is a message"
+    assert keys is not None, "what was opened has its keys"
+    try:
+        return replace(mapped, named=tuple(named(said, message, keys.identity)), body=None)
+    except Exception as error:  # as a fault of the mapper
+        return replace(mapped, letter=failed(mapped, "decide", "decide", error))
 
 
 def failed(read: Mapped, stage: str, what: str, error: Exception) -> DeadLetter:

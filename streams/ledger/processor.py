@@ -27,9 +27,9 @@ from sinks.waiting import Freed
 from streams import ports
 from streams.ledger import identities, touching
 from streams.ledger.commands.reading import Reading
-from streams.ledger.decide import named, said_at, whose
+from streams.ledger.decide import said_at, whose
 from streams.ledger.erasing import Erasing
-from streams.ledger.mapped import Mapped, entry_of, failed, letter_of
+from streams.ledger.mapped import Mapped, entry_of, failed, letter_of, naming
 from streams.ledger.mapping.facts import Facts, Unmappable
 from streams.ledger.mapping.hl7v2 import map_message
 from streams.ledger.releasing import Releasing
@@ -88,7 +88,11 @@ class Ledger:
         if topic == ERASURES.name:
             return self.erasures.entries(records)
         with told():
-            read = [self._read(record) for record in records]
+            return self.mapped([self._read(record) for record in records])
+
+    def mapped(self, read: Sequence[Mapped]) -> list[Mapped]:
+        """What messages say that were read: opened and mapped by what is known now."""
+        with told():
             tenants = {str(each.message["tenant_id"]) for each in read if each.message}
             feeds = self._feeds(tenants)
             keys = {tenant: _apart(self._tenant_keys(UUID(tenant))) for tenant in tenants}
@@ -117,11 +121,17 @@ class Ledger:
         raise ports.Transient("releases come between ever again; again")
 
     def through(
-        self, batch: Sequence[Mapped | Entry], write: Callable[[list[Entry]], Written]
+        self,
+        batch: Sequence[Mapped | Entry],
+        write: Callable[[list[Entry]], Written],
+        people: Mapping[tuple[int, int], identities.Person] | None = None,
     ) -> Written:
-        """Have a batch written, as often as it takes to know the keys that it needs."""
+        """Have a batch written, as often as it takes to know the keys that it needs.
+
+        ``people`` are whom its parts name, where that is known already.
+        """
         mapped = [each for each in batch if isinstance(each, Mapped)]
-        people = self._people(mapped)
+        people = self.people(mapped) if people is None else people
         entries = self._entries(batch, mapped, people)
         for _ in range(KEY_TRIES):
             try:
@@ -237,7 +247,7 @@ class Ledger:
             raise
         except Exception as error:  # a fault of ours stops this message, not its partition
             return replace(read, letter=failed(read, "map", "mapper", error))
-        return _naming(replace(read, said=said))
+        return naming(replace(read, said=said))
 
     def _open(self, message: Mapping[str, Any], held: dict[str, Keys | None]) -> tuple[bytes, Keys]:
         """The message's bytes, and the keys that opened it, of those of the chunk's tenants.
@@ -277,11 +287,13 @@ class Ledger:
             ]
         return batch, parked
 
-    def _people(self, batch: Sequence[Mapped]) -> dict[tuple[int, int], identities.Person]:
+    def people(
+        self, batch: Sequence[Mapped], *, learning: bool = True
+    ) -> dict[tuple[int, int], identities.Person]:
         """Whom each part of a message names, by offset and the part's number.
 
-        Identifiers that are new are made known beforehand. What was told of patients is asked
-        for only where a message names several, or makes one of two.
+        Identifiers that are new are made known beforehand, unless nothing is to be learned. What
+        was told of patients is asked for only where a message names several, or makes one of two.
         """
         parts = {
             (each.offset, number): part
@@ -299,7 +311,7 @@ class Ledger:
                 tenants = {name[0] for one in everyone for name in one.names}
                 told, asked = aliases.told(self.database, tenants, wanted), wanted
             people, learned = identities.resolve(list(parts.values()), known, told)
-            if not learned:
+            if not (learned and learning):
                 return dict(zip(parts, people, strict=True))
             known = {**known, **identity_rows.create(self.database, learned)}
         raise ports.Transient("others make the same identifiers known; again")
@@ -378,16 +390,3 @@ def _learn(batch: Iterable[Mapped | Entry], found: Mapping[Name, Subject], *, ag
             keys.subjects.clear()
         of_tenant = {name[1]: one for name, one in found.items() if name[0] == keys.tenant_id}
         keys.subjects.update(of_tenant)
-
-
-def _naming(mapped: Mapped) -> Mapped:
-    """The message with whom its parts name, or dead where that can't be told."""
-    said, message, keys = mapped.said, mapped.message, mapped.keys
-    if not isinstance(said, Facts):
-        return mapped
-    assert message is not None, "what was mapped is a message"
-    assert keys is not None, "what was opened has its keys"
-    try:
-        return replace(mapped, named=tuple(named(said, message, keys.identity)), body=None)
-    except Exception as error:  # as a fault of the mapper
-        return replace(mapped, letter=failed(mapped, "decide", "decide", error))

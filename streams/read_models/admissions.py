@@ -5,14 +5,14 @@ from typing import Any
 
 from schemas import sealing
 from schemas.clock import instant
-from schemas.events import Event
+from schemas.events import Event, standing
 from schemas.place import Place
-from sinks.changes import Change, Put, Row
+from sinks.changes import Change, Put, Remove, Row
 from sinks.projection import Load, Projection, Rows
 from sinks.tables import admission_facts, admission_read_models
 from streams.read_models import newest
 from streams.read_models.newest import Details
-from streams.trajectory.facts import JOINED, KINDS, PATH_KINDS, PATIENT_CHANGED, Fact, iso
+from streams.trajectory.facts import JOINED, PATH_KINDS, PATIENT_CHANGED, READS, Fact, iso
 from streams.trajectory.path import Path, path
 
 _DETAILS = ("patient_id", "patient_class", "attending_id", "admission_type", "hospital_service")
@@ -31,24 +31,30 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     kept: Row = next(iter(rows[admission_facts.name]), _NOTHING)
     facts = [Fact.of_json(fact) for fact in kept["facts"]["path"]]
     details: Details = dict(kept["facts"]["details"])
-    for event in events:
+    counting = standing(events)
+    for event in counting:
         if event["event_type"] in PATH_KINDS:
             facts.append(Fact.of_event(event))
         newest.keep(details, event, _said(event))
     last = events[-1]
-    standing = {
+    found = path(facts)
+    gone: list[Change] = []
+    if found.status is None and len(counting) < len(events):
+        gone.append(Remove(admission_read_models, {"id": last["stream_id"]}))
+    if not (kept["created_at"] or counting):
+        return gone
+    stands = {
         "id": last["stream_id"],
         "tenant_id": last["tenant_id"],
-        "created_at": kept["created_at"] or instant(events[0]["recorded_at"]),
+        "created_at": kept["created_at"] or instant(counting[0]["recorded_at"]),
         "partition": last["partition"],
         "partition_seq": last["partition_seq"],
     }
     known = {"path": [fact.to_json() for fact in facts], "details": details}
-    changes: list[Change] = [Put(admission_facts, {**standing, "facts": known})]
-    found = path(facts)
+    changes: list[Change] = [Put(admission_facts, {**stands, "facts": known}), *gone]
     if found.status is not None:
         row = {
-            **standing,
+            **stands,
             "patient_id": _patient(details),
             "data": _data(last["stream_id"], found, details),
             "updated_at": instant(last["recorded_at"]),
@@ -97,10 +103,11 @@ def _data(admission_id: str, found: Path, details: Details) -> dict[str, Any]:
 
 PROJECTION = Projection(
     name="admissions",
-    reads=KINDS,
+    reads=READS,
     owns=(admission_read_models, admission_facts),
     loads=(Load(table=admission_facts, by="id"),),
     fold=fold,
     fold_version=3,
     unknown="park",  # a row is the whole of a visit
+    again=frozenset({"admission"}),
 )

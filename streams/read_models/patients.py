@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas import sealing
 from schemas.clock import instant
-from schemas.events import Event
+from schemas.events import Event, standing
 from schemas.sealing import Scope
 from sinks.changes import Change, Put, Remove, Row
 from sinks.projection import Load, Projection, Rows
@@ -30,7 +30,7 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     data: dict[str, Any] | None = loaded[0]["data"] if loaded else None
     before = {str(row["token"]): row for row in rows[patient_tokens.name]}
     tokens: Mapping[str, Row] = before
-    for event in events:
+    for event in standing(events):
         if created is None:
             created = instant(event["recorded_at"])
         if event["event_type"] == ERASED:
@@ -42,6 +42,8 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
                 token: tokens.get(token) or _token(event, token)
                 for token in event["data"].get("tokens", ())
             }
+    if data is None:
+        return []  # nothing that was said stands
     last = events[-1]
     return [
         Put(
@@ -123,9 +125,10 @@ def _recency(data: dict[str, Any]) -> Recency:
 
 PROJECTION = Projection(
     name="patients",
-    reads=frozenset(("patient.registered", "patient.updated", ERASED)),
+    reads=frozenset(("patient.registered", "patient.updated", "patient.superseded", ERASED)),
     owns=(patient_read_models, patient_tokens),
     loads=(Load(table=patient_read_models, by="id"), Load(table=patient_tokens, by="patient_id")),
     fold=fold,
     unknown="park",  # a row is the newest of all that was said
+    again=frozenset({"patient"}),
 )

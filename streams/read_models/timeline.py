@@ -6,7 +6,7 @@ from typing import Any
 from schemas import sealing
 from schemas.clock import instant, iso
 from schemas.events import Event
-from sinks.changes import Append, Change
+from sinks.changes import Append, Change, Remove
 from sinks.projection import Projection, Rows
 from sinks.tables import timeline_events
 from streams.trajectory.encounters import OCCUPIED
@@ -34,6 +34,7 @@ from streams.trajectory.facts import (
     PLAN_CANCELLED,
     PLANNED,
     RETURN_CANCELLED,
+    SUPERSEDED,
     UPDATED,
 )
 
@@ -91,8 +92,16 @@ _DETAILS = frozenset((
 
 
 def fold(events: Sequence[Event], rows: Rows) -> list[Change]:  # noqa: ARG001  loads nothing
-    """One row per event, as it was reported: what was taken back stays on the line."""
-    return [Append(timeline_events, row(event)) for event in events]
+    """One row per event, as it was reported: what was taken back stays on the line.
+
+    What was mapped by mistake, and counts no more, was never reported: its line goes.
+    """
+    return [
+        Remove(timeline_events, {"id": event["data"]["event_id"]})
+        if event["event_type"] == SUPERSEDED
+        else Append(timeline_events, row(event))
+        for event in events
+    ]
 
 
 def row(event: Event) -> dict[str, Any]:
@@ -198,7 +207,7 @@ def _joined(*parts: tuple[str, str | None]) -> str:
 
 PROJECTION = Projection(
     name="timeline",
-    reads=frozenset(_TITLES) | frozenset(_OF_FLIGHTPLANS),
+    reads=frozenset(_TITLES) | frozenset(_OF_FLIGHTPLANS) | {SUPERSEDED},
     owns=(timeline_events,),
     loads=(),
     fold=fold,

@@ -36,6 +36,7 @@ DELETED = "admission.deleted"
 JOINED = "admission.joined"
 UPDATED = "admission.updated"
 ENCOUNTER_STATED = "admission.encounter_stated"
+SUPERSEDED = "admission.superseded"
 
 TAKES = {
     CANCELLED: CREATED,
@@ -58,6 +59,7 @@ PATH_KINDS = (
     | {ENCOUNTER_STATED}
 )  # fmt: skip
 KINDS = PATH_KINDS | {UPDATED}
+READS = KINDS | {SUPERSEDED}
 
 Identity = tuple[str, ...]
 Order = tuple[datetime, bool, datetime, int, str]

@@ -9,10 +9,19 @@ from uuid import UUID, uuid5
 from schemas.clock import instant
 from schemas.events import Event
 from schemas.place import Place
-from sinks.changes import Append, Change, Put, Row
+from sinks.changes import Append, Change, Put, Remove, Row
 from sinks.projection import Load, Projection, Rows
 from sinks.tables import trajectory_facts, trajectory_points
-from streams.trajectory.facts import KINDS, PATH_KINDS, Fact, Identity, identity, iso, row
+from streams.trajectory.facts import (
+    PATH_KINDS,
+    READS,
+    SUPERSEDED,
+    Fact,
+    Identity,
+    identity,
+    iso,
+    row,
+)
 from streams.trajectory.path import path
 from streams.trajectory.stays import Stay
 
@@ -33,6 +42,7 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     the same facts have the same points whatever their order. Its earlier revision is closed
     at the event's ``recorded_at``, where the new one begins. A point that is no stay any more
     stays as a revision with ``retracted_at``. A fact that changes nothing writes only itself.
+    One that counts no more is a fact no longer; what was known by it is what it was.
     """
     facts = [Fact.of_row(loaded) for loaded in rows[trajectory_facts.name]]
     points: Points = {point["point_id"]: point for point in rows[trajectory_points.name]}
@@ -42,10 +52,15 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
         recorded = instant(event["recorded_at"])
         assert known is None or recorded > known, "known time rises within a visit"
         known = recorded
-        changes.append(Append(trajectory_facts, row(event)))
-        if event["event_type"] not in PATH_KINDS:
-            continue
-        facts.append(Fact.of_event(event))
+        if event["event_type"] == SUPERSEDED:
+            gone = event["data"]["event_id"]
+            changes.append(Remove(trajectory_facts, {"event_id": gone}))
+            facts = [fact for fact in facts if fact.event_id != gone]
+        else:
+            changes.append(Append(trajectory_facts, row(event)))
+            if event["event_type"] not in PATH_KINDS:
+                continue
+            facts.append(Fact.of_event(event))
         for revision in revisions(facts, points, event, recorded):
             before = points.get(revision["point_id"])
             if before is not None:
@@ -174,7 +189,7 @@ def _components(location: str) -> dict[str, str]:
 
 PROJECTION = Projection(
     name="trajectory",
-    reads=KINDS,
+    reads=READS,
     owns=(trajectory_facts, trajectory_points),
     loads=(
         # Updates are kept as facts, yet never make a stay (rule T8).

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from schemas.clock import instant, micros
-from schemas.events import TYPES, Event
+from schemas.events import SUPERSEDED, TYPES, Event, standing, superseded
 from sinks.aliases import TELLING, UNDO
 from sinks.changes import Change, Put, Raise, Row
 from sinks.projection import Load, Projection, Rows
@@ -106,7 +106,11 @@ def _evidence(events: Sequence[Event], known: Row | None) -> list[Change]:
     newest = dict(known) if known else None
     patients = {known["patient_id"]} if known else set()
     visits = {known["admission_id"]} if known else set()
-    for event in events:
+    if superseded(events):  # whom that concerned which counts no more
+        said = [event["data"] for event in events if "patient_id" in event["data"]]
+        patients |= {each["patient_id"] for each in said}
+        visits |= {each["admission_id"] for each in said}
+    for event in standing(events):
         row = _version(event)
         patients.add(row["patient_id"])
         versions = 1 + (newest["versions"] if newest else 0)
@@ -114,11 +118,14 @@ def _evidence(events: Sequence[Event], known: Row | None) -> list[Change]:
             newest = row
         newest = {**newest, "versions": versions}
     last = events[-1]
-    assert newest is not None, "a stream's fold has an event"
+    changes: list[Change] = []
+    if newest is not None:
+        visits.add(newest["admission_id"])
+        changes.append(Put(verification_evidence, {**newest, **_origin(last)}))
     return [
-        Put(verification_evidence, {**newest, **_origin(last)}),
+        *changes,
         *(_due(last, "patient", each) for each in sorted(patients)),
-        *(_due(last, "visit", each) for each in sorted({*visits, newest["admission_id"]} - {None})),
+        *(_due(last, "visit", each) for each in sorted(visits - {None})),
     ]
 
 
@@ -155,10 +162,18 @@ def _recency(row: Mapping[str, Any]) -> tuple[int, bool, Any, str]:
 
 def _orders(events: Sequence[Event], known: Row | None) -> list[Change]:
     """The order by what was told last of each thing; all patients that were ever named."""
-    row, patients = orders.row(events, known)
-    last = events[-1]
+    last, counting = events[-1], standing(events)
+    changes: list[Change] = []
+    patients = {
+        event["data"]["patient_id"]
+        for event in events if superseded(events) and "patient_id" in event["data"]
+    }  # fmt: skip
+    if counting:
+        row, named = orders.row(counting, known)
+        patients |= named
+        changes.append(Put(verification_orders, {**row, **_origin(last)}))
     return [
-        Put(verification_orders, {**row, **_origin(last)}),
+        *changes,
         *(_due(last, "patient", each) for each in sorted(patients)),
     ]
 
@@ -280,6 +295,8 @@ def _visit(events: Sequence[Event], known: Row | None) -> list[Change]:
 def _watermark(event: Event) -> list[Row]:
     """The clinical time that the feed has come to, unless its clock can't be right."""
     reported = event["data"].get("reported_at")
+    if event["event_type"] in SUPERSEDED:
+        return []  # what it was told by stays told
     if reported is None or reported > micros(instant(event["recorded_at"]) + AHEAD_MAX):
         return []
     kind = event["stream_type"]
@@ -330,4 +347,5 @@ PROJECTION: Final = Projection(
     fold_version=FOLD_VERSION,
     notify=CHANNEL,
     unknown="park",  # it may take back what a verified task rests on
+    again=frozenset({"evidence", "order"}),
 )

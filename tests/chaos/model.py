@@ -28,13 +28,14 @@ from schemas.topics import (
 from sinks.changes import Append, Change, Raise, columns
 from sinks.database import Row
 from sinks.projection import Projection
+from sinks.stored import event_of
 from sinks.tables import feed_watermarks, metadata, verification_due
 from streams.ledger import identities
 from streams.ledger.decide import decide, named, whose
 from streams.ledger.mapping.facts import Facts, Unmappable
 from streams.ledger.mapping.hl7v2 import MAPPER_VERSION, map_message
 from streams.ledger.mapping.mentions import control_id
-from streams.publications import event_of, point_of
+from streams.publications import point_of
 from streams.read_models import PROJECTIONS
 from streams.trajectory import PROJECTION as TRAJECTORY
 from streams.verification.projection import PROJECTION as VERIFICATION

@@ -187,17 +187,48 @@ def test_a_place_at_a_time_by_admission_and_by_visit_number(line: Line, day: Pat
     assert "standard input" in refused.stderr
 
 
+ZONELESS = (
+    "MSH|^~\\&|X|Y|||20260701120000||ADT^A01|zone-{0}|P|2.5\rEVN|A01|20260701120000||||"
+    "20260701120000\rPID|1||Z{0}^^^ZONE^MR||Zyx^Q\rPV1|1|I|W^1^{0}||||||||||||||||ZV{0}^^^ZONE\r"
+)
+
+
 def test_a_feeds_zone_is_used_for_the_times_that_name_none(line: Line):
-    message = (
-        "MSH|^~\\&|X|Y|||20260701120000||ADT^A01|zone-{0}|P|2.5\rEVN|A01|20260701120000||||"
-        "20260701120000\rPID|1||Z{0}^^^ZONE^MR||Zyx^Q\rPV1|1|I|W^1^{0}||||||||||||||||ZV{0}^^^ZONE\r"
-    )
     for n, (zone, hour) in enumerate((("Europe/London", "11"), ("UTC", "12"))):
         line.run("feeds", "set", "demo", "--zone", zone)
-        assert line.json("send", "-", stdin=message.format(n))["answers"]["AA"] == 1
+        assert line.json("send", "-", stdin=ZONELESS.format(n))["answers"]["AA"] == 1
         line.settle()
-        row = next(row for row in line.export() if row["visit_number"] == f"ZV{n}")
-        assert row["effective_at"] == f"2026-07-01T{hour}:00:00+00:00"
+        assert admitted(line, n) == {f"2026-07-01T{hour}:00:00+00:00"}
+
+
+def admitted(line: Line, number: int) -> set[str]:
+    return {row["effective_at"] for row in line.export() if row["visit_number"] == f"ZV{number}"}
+
+
+def test_messages_are_mapped_anew_once_their_feeds_zone_is_right(line: Line):
+    assert line.json("send", "-", stdin=ZONELESS.format(7))["answers"]["AA"] == 1
+    line.settle()
+    [way] = line.json("trace", "-", stdin="zone-7")["messages"]
+    which = ("remap", "--all", "--message", way["message"]["message_id"])
+    assert line.json(*which)["differing"] == 0
+    line.run("feeds", "set", "demo", "--zone", "Europe/London")
+    told = line.json(*which)
+    assert (told["differing"], told["appended"]) == (1, 0)
+    assert ("admission.created", "changed: occurred_at, reported_at") in {
+        (each["event_type"], each["what"]) for each in told["differences"]
+    }
+    assert admitted(line, 7) == {"2026-07-01T12:00:00+00:00"}
+    asked = line.run(*which, "--apply", check=False)
+    assert asked.returncode == 1
+    assert "append" in asked.stderr
+    assert line.json(*which, "--apply", "--yes")["appended"] == 4
+    assert line.json(*which, "--apply", "--yes")["appended"] == 0
+    line.settle()
+    assert admitted(line, 7) == {"2026-07-01T11:00:00+00:00"}
+    [way] = line.json("trace", "-", stdin="zone-7")["messages"]
+    assert [each["what"]["event_type"] for each in way["events"]].count("admission.superseded") == 1
+    assert way["message"]["events"] == 2
+    line.run("feeds", "set", "demo", "--zone", "UTC")
 
 
 def test_other_programs_join_by_status_and_see_the_demo_tenant_alone(line: Line, day: Path):

@@ -18,9 +18,10 @@ from sinks import erasing, ledger, subscriptions, tenancy
 from sinks.database import Database, for_tenants
 from sinks.erasing import Asked
 from sinks.keyring import Keyring
+from sinks.stored import as_read
 from sinks.tenancy import Secrets
 from sinks.transaction import Recorded
-from streams import erasures, log, publications
+from streams import erasures, log
 from streams.ledger.processor import Ledger
 from streams.ownership import Ownership
 from streams.read_models import PROJECTIONS
@@ -34,7 +35,7 @@ ROOT = Root(bytes(range(32)))
 RECORD = HL7V2.records[0]
 RECEIVED = 1_772_443_800_000_000
 FOLDED = (*PROJECTIONS, TRAJECTORY)
-decode = publications.as_read(CODEC)
+decode = as_read(CODEC)
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from sinks import lifecycle, rebuild, relay, tenancy
 from sinks.erasing import OnHold
 from sinks.feeds import Kind, count_refusals, refusals
 from sinks.lifecycle import NotDrained, NotExported, TenantActive
+from sinks.stored import event_of
 from sinks.tables import TENANT_TABLES
 from sinks.tenancy import Secrets, TenantDeleted
-from streams.publications import event_of
 from tests.sinks import inbound
 from tests.sinks.provisioned import OURS, TALLY, THEIRS, applied, apply, counts, records
 from tests.sinks.test_parking import Bench, kept, unreadable

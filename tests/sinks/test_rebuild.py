@@ -9,9 +9,9 @@ from schemas.codec import Codec, Ids
 from schemas.failpoints import FailPoint
 from sinks import rebuild, subscriptions
 from sinks.rebuild import EventsUnknown, EventUnfit, Overtaken, Rebuilding
+from sinks.stored import event_of
 from sinks.transaction import Recorded
 from streams import publications
-from streams.publications import event_of
 from tests.sinks import inbound
 from tests.sinks.provisioned import OURS, TALLY, THEIRS, apply, counts
 

@@ -14,9 +14,9 @@ from schemas.commands import CommandType, Scope
 from schemas.events import EventType
 from schemas.sealing import KeyDestroyed, Keys
 from sinks.asked import Command, Folding, Rejected
+from sinks.stored import event_of
 from streams.ledger.commands.aggregate import Aggregate, Asked, Happened, Rejection, Told
 from streams.ledger.commands.upcasters import UPCASTERS, Upcasters, upcast
-from streams.publications import event_of
 
 DECIDER_VERSION = 1  # in the events' mapper_version
 EVENTS_MAX = 1_000  # of one command; more would fill a transaction

@@ -238,15 +238,14 @@ def test_a_fault_of_the_mapper_stops_its_message_and_says_nothing_of_it(line, mo
 def test_a_fault_of_deciding_stops_its_message_alone_and_says_nothing_of_it(
     line, monkeypatch, caplog, step
 ):
-    room = processor if step == "named" else mapped
-    real = getattr(room, step)
+    real = getattr(mapped, step)
 
     def fail(facts, *given, **more):
         if facts.trigger == "A02":
             raise KeyError("Zyqorv")
         return real(facts, *given, **more)
 
-    monkeypatch.setattr(room, step, fail)
+    monkeypatch.setattr(mapped, step, fail)
     other = adt("A03", mrn="CANARYOTHER^^^NORTH^MR").replace(b"VISIT", b"STAY")
     assert line.send(*(line.record(each) for each in (adt("A01"), adt("A02"), other))) == 3
     letter = line.letter()

@@ -7,9 +7,9 @@ from schemas.clock import instant
 from schemas.codec import Codec, Ids
 from schemas.failpoints import FailPoint
 from sinks.rebuild import Rebuilding
+from sinks.stored import event_of
 from sinks.tables.verification import FACTS as FACTS_TABLES
 from streams import publications
-from streams.publications import event_of
 from streams.verification.projection import PROJECTION
 from tests.sinks.provisioned import OURS, event
 from tests.streams.verification import told
