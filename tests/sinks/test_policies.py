@@ -36,6 +36,12 @@ WHERE NOT (relrowsecurity AND relforcerowsecurity)
             WHERE tablename = relname AND permissive = 'PERMISSIVE' ORDER BY 1)
       <> ARRAY['app', 'worker']
 """
+# A setting outside of a subquery is read for each row that is looked at.
+EACH = r"""
+SELECT tablename, policyname FROM pg_policies
+WHERE regexp_replace(concat(qual, with_check),
+                     'SELECT \(?(NULLIF\()?current_setting', '', 'g') LIKE '%current_setting(%'
+"""
 FAIL = """
 UPDATE command_results SET outcome = 'failed', rule = 'r', said = 's', events = 0,
     event_partition = NULL, event_seq = NULL
@@ -143,6 +149,25 @@ def as_app(store, tenant=None):
             (tenant,),
         )
     return connection
+
+
+def test_a_policys_settings_are_read_once_for_a_statement(store):
+    assert store.rows(EACH) == []
+    with store.database.connection() as connection, connection.transaction():
+        for_tenants(connection, [OURS])
+        for table in TENANT_TABLES:
+            plan = connection.execute(f"EXPLAIN SELECT FROM {table.name}").fetchall()
+            said = " ".join(row["QUERY PLAN"] for row in plan)
+            assert "InitPlan" in said, table.name
+            assert "current_setting" not in said.split("InitPlan")[0], table.name
+
+
+def test_a_policy_that_reads_a_setting_for_each_row_is_found(store):
+    store.run(
+        "ALTER POLICY worker ON events USING"
+        " (tenant_id = ANY (nullif(current_setting('wt.tenants', true), '')::uuid[]))"
+    )
+    assert store.rows(EACH) == [{"tablename": "events", "policyname": "worker"}]
 
 
 def test_every_table_with_a_tenant_is_forced_under_both_policies(store):
