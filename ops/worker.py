@@ -38,6 +38,7 @@ RESTARTS_MAX = 20  # within the window; a processor that crashes faster needs a 
 RESTART_WINDOW_SECONDS = 300.0
 RESTART_SECONDS = (0.2, 10.0)
 STOP_SECONDS = 30.0  # a transaction under way may take its statement's time-out
+NICE = 10  # of processes without the ledger: what came in is told before what follows from it
 _PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ def run(settings: Settings, names: Sequence[str] = (), *, in_one: bool = False) 
 def _run_here(settings: Settings, names: Sequence[str]) -> int:
     """The processors of this process, with what follows them in threads."""
     _end_with_parent()
+    yield_to_the_ledger(names)
     logs.configure(settings.log_level)
     ids = _await_servers(settings)
     refusals.check(settings)
@@ -185,6 +187,16 @@ def _run_here(settings: Settings, names: Sequence[str]) -> int:
             thread.join(STOP_SECONDS)
         database.close()
     return 1 if any(each.failure for each in followers) else code
+
+
+def yield_to_the_ledger(names: Sequence[str]) -> None:
+    """Lower this process's priority if the ledger isn't among its processors.
+
+    Where cores are short everybody waits for the ledger, and projections catch up in larger,
+    cheaper chunks. Before any thread begins: each inherits its own.
+    """
+    if "ledger" not in names:
+        os.nice(NICE)
 
 
 def _codec(settings: Settings, ids: Ids) -> Codec:

@@ -13,8 +13,8 @@ from uuid import UUID
 
 LOOK_SECONDS = 0.2  # a look costs two small questions
 LOOKS = 75  # that are remembered: what waits longer than 15 s counts as waiting so long
-TARGET_SECONDS = 0.05  # of which nothing gets rid: what waits longer is a queue that stands
-WINDOW_BEGIN, WINDOW_LEAST, WINDOW_MOST = 100, 16, 10_000  # messages of all tenants together
+TARGET_SECONDS = 0.02  # of which nothing gets rid: what waits longer is a queue that stands
+WINDOW_BEGIN, WINDOW_LEAST, WINDOW_MOST = 100, 8, 10_000  # messages of all tenants together
 FREE = 100  # that a tenant may send between two looks who isn't known to send too many
 GROWTH, FALL = 1.05, 0.7  # by look: as long as somebody waits for the window; at most
 DELAY_LOOKS = 5  # the least delay of them counts: what waits for a transaction alone is no queue

@@ -1,5 +1,6 @@
 """The supervisor: a crashed processor comes back, one that crashes too often is given up alone."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -64,3 +65,20 @@ def test_when_every_processor_is_given_up_the_supervisor_ends_with_1(supervise, 
     code, started, _ = supervise({"bad": "raise SystemExit(3)"}, lambda *_: False)
     assert code == 1
     assert started == ["bad", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("names", "nice"),
+    [(["ledger"], 0), (["trajectory"], worker.NICE), (["ledger", "read-models"], 0),
+     (["read-models", "verification"], worker.NICE)],
+)  # fmt: skip
+def test_a_process_without_the_ledger_yields_to_it(names, nice):
+    code = (
+        "import os, threading, sys; from ops import worker; before = os.nice(0);"
+        "worker.yield_to_the_ledger(sys.argv[1:]);"
+        "thread = threading.Thread(target=lambda: print(os.nice(0) - before)); thread.start()"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(said.stdout) == min(nice, 19 - os.nice(0))
