@@ -40,7 +40,7 @@ def test_every_link_between_documents_leads_somewhere():
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/security.md"])
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/security.md", "docs/feeds.md"])
 def test_every_test_that_a_document_names_is_there(document: str):
     named = set(re.findall(r"`(test_\w+)`", (ROOT / document).read_text("utf-8")))
     there = set()
@@ -48,6 +48,14 @@ def test_every_test_that_a_document_names_is_there(document: str):
         there |= set(re.findall(r"def (test_\w+)\(", path.read_text("utf-8")))
     assert named
     assert named <= there, named - there
+
+
+def test_everything_that_feeds_are_known_to_send_has_a_test_by_its_number():
+    text = (ROOT / "docs/feeds.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \|(.+)$", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 25))
+    for number, said in rows:
+        assert f"`test_f{int(number):02}_" in said, number
 
 
 def test_every_danger_of_the_threat_model_says_what_stops_it_and_what_shows_that():
