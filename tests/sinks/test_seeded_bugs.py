@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from schemas.failpoints import FailPoint
-from sinks import batches, database, ledger, subscriptions
+from sinks import batches, database, folding, ledger, subscriptions
 from sinks import relay as rows
 from sinks import transaction as sink
 from sinks.database import DatabaseAway
@@ -167,7 +167,7 @@ def test_rows_loaded_before_the_lock_lose_what_another_owner_wrote(store, monkey
     held = store.take()
     apply(store, held, records(0, 2, streams=1))
     stale = []
-    real_load = sink.load
+    real_load = folding._load
 
     def load(connection, projection, streams):
         return stale[0]
@@ -176,7 +176,7 @@ def test_rows_loaded_before_the_lock_lose_what_another_owner_wrote(store, monkey
         sink.for_tenants(connection, [OURS])
         stale.append(real_load(connection, TALLY, [stream_id(0)]))
     apply(store, held, records(3, 5, streams=1))  # what happened between the load and the lock
-    monkeypatch.setattr(sink, "load", load)
+    monkeypatch.setattr(folding, "_load", load)
     apply(store, held, records(6, 8, streams=1))
     red(all_applied, store, 9)
 

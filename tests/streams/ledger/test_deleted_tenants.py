@@ -62,7 +62,7 @@ def test_keys_lost_between_two_statements_of_a_chunk_are_asked_for_again(line, m
     prepared = line.processor.prepare(
         "emr.hl7v2.v1", 0, [line.record(adt("A08", mrn="NEW^^^NORTH^MR"))]
     )
-    people = Ledger._people
+    people = Ledger.people
 
     def asked(processor, batch):
         named = people(processor, batch)
@@ -70,7 +70,7 @@ def test_keys_lost_between_two_statements_of_a_chunk_are_asked_for_again(line, m
         processor.keyring.clear()
         return named
 
-    monkeypatch.setattr(Ledger, "_people", asked)
+    monkeypatch.setattr(Ledger, "people", asked)
     with pytest.raises(Transient):
         line.processor.apply("emr.hl7v2.v1", 0, prepared)
     monkeypatch.undo()
