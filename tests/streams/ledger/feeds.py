@@ -3,15 +3,38 @@
 from datetime import UTC
 
 import orjson
+import pytest
 
 from producers.files import split
 from schemas import sealing
 from schemas.codec import Codec, Ids
 from sinks.stored import as_read
+from streams import log
 from streams.trajectory.facts import PATH_KINDS, Fact
 from streams.trajectory.path import path
+from tests.sinks import provisioned
+from tests.streams.ledger import told
 
 READ = as_read(Codec(Ids.in_order()))
+
+
+@pytest.fixture(scope="module")
+def whole(stack):
+    """One ledger for all messages of a module, as making one takes longer than what they do."""
+    with pytest.MonkeyPatch.context() as patched, provisioned.made(stack) as store:
+        patched.setattr(log, "topic_ids", lambda _, topics: dict.fromkeys(topics, "id-1"))
+        yield told.made(store)
+
+
+@pytest.fixture
+def line(whole):
+    """The ledger's processor, to which nothing was told yet."""
+    told.wiped(whole)
+    whole.store.run("TRUNCATE parked_records")
+    whole.store.run("UPDATE subscriptions SET parked_keys = 0")
+    return whole
+
+
 HEAD = "MSH|^~\\&|ADT|N|||20260302090000||{}|77|P|2.5"
 PID = "PID|1||1001^^^NORTH^MR||Rook^Ada||19600229|F"
 

@@ -11,6 +11,7 @@ from tests.streams.ledger.feeds import (
     MOVED,
     PID,
     event,
+    line,
     made,
     name,
     of,
@@ -18,8 +19,11 @@ from tests.streams.ledger.feeds import (
     sent,
     stays,
     visit,
+    whole,
 )
 from tests.streams.ledger.told import FEEDS, TENANT, wiped
+
+__all__ = ["line", "whole"]
 
 pytestmark = pytest.mark.stack
 
