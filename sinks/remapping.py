@@ -16,6 +16,7 @@ After = tuple[datetime, str, str]  # recorded, feed, message
 
 # A message's events are told with it, but where a stream's time ran ahead of the clock.
 NEAR = timedelta(seconds=1)
+PAGE_BYTES = 32 * 1024 * 1024  # of bodies at once in memory; one more may lie across
 _LEDGER = "ledger"
 
 
@@ -37,13 +38,14 @@ class Which:
 
 
 def page(connection: Connection[Row], which: Which, after: After | None, limit: int) -> list[Row]:
-    """The next messages, in the order in which they were recorded."""
+    """The next messages, in the order in which they were recorded; few where they are large."""
     at, feed, message = after or (None, None, None)
     values = {
         "tenant": which.tenant_id, "topic": which.topic, "below": which.below,
         "feed": which.feed_id, "message": which.message_id, "since": which.since,
         "until": which.until, "type": which.message_type and f"{which.message_type}%",
         "after_at": at, "after_feed": feed, "after_message": message, "limit": limit,
+        "bytes": PAGE_BYTES,
     }  # fmt: skip
     return connection.execute(_PAGE, values).fetchall()
 
@@ -148,6 +150,7 @@ def same(connection: Connection[Row], messages: Sequence[Row], version: int) -> 
 
 
 _PAGE = """
+WITH next AS (
 SELECT tenant_id, feed_id, message_id, topic, partition, "offset", received_at, recorded_at,
        message_type, outcome, mapper_version, events, body_sealed
 FROM messages
@@ -161,6 +164,13 @@ WHERE tenant_id = %(tenant)s AND topic = %(topic)s AND outcome IN ('applied', 'i
   AND (%(after_at)s::timestamptz IS NULL OR (recorded_at, feed_id, message_id)
        > (%(after_at)s, %(after_feed)s::uuid, %(after_message)s::uuid))
 ORDER BY tenant_id, recorded_at, feed_id, message_id LIMIT %(limit)s
+), upto AS (
+    SELECT *, sum(octet_length(body_sealed)) OVER (ORDER BY recorded_at, feed_id, message_id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM next
+)
+SELECT * FROM upto WHERE coalesce(before, 0) < %(bytes)s
+ORDER BY recorded_at, feed_id, message_id
 """
 # Of what was mapped anew there is an index by message, else only one by tenant and time.
 _TOLD = """

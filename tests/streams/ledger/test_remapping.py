@@ -366,6 +366,19 @@ def test_two_at_once_tell_each_difference_once(told, mapper):
     check(told)
 
 
+def test_large_messages_are_read_a_few_at_a_time(line, mapper, monkeypatch):
+    line.send(*JOURNEY)
+    sizes = []
+    real = Remapping.compare
+    monkeypatch.setattr(
+        Remapping, "compare", lambda self, page: sizes.append(len(page)) or real(self, page)
+    )
+    mapper(placed("W9^R9^B9"))
+    monkeypatch.setattr(remapping.remapping, "PAGE_BYTES", 1)
+    assert remap(line).looked == 4
+    assert sizes == [1, 1, 1, 1]
+
+
 def test_who_is_broken_off_goes_on_where_it_stood(line, mapper, monkeypatch):
     monkeypatch.setattr(remapping, "PAGE_MESSAGES", 2)
     line.send(*JOURNEY)
