@@ -16,16 +16,26 @@ from schemas.events import SUPERSEDED, Event
 from schemas.failpoints import hit
 from sinks.batches import FoldFailed
 from sinks.changes import Change, Put, Remove, columns
-from sinks.database import Refused, Row
+from sinks.database import Row
 from sinks.projection import Load, Projection
 from sinks.stored import as_read
 from sinks.subscriptions import Held
 
 HISTORY_EVENTS_MAX = 20_000  # of one stream; a patient of decades has some thousands
-_TOO_MANY = "54000"  # program_limit_exceeded
 
 Streams = Mapping[str, Sequence[Event]]
 Loaded = Mapping[str, Mapping[str, Sequence[Row]]]  # by table name, then by stream
+
+
+class TooLong(FoldFailed):
+    """A stream is too long to be folded anew in one transaction."""
+
+    def __init__(self) -> None:
+        Exception.__init__(
+            self,
+            f"its stream has more than {HISTORY_EVENTS_MAX} events to be folded anew"
+            " (hint: a release that folds more at once, then retry)",
+        )
 
 
 def folded(
@@ -89,17 +99,18 @@ def _history(
 ) -> list[Event]:
     """The stream's events that were folded before, and the new ones.
 
-    Without those whose letters were discarded, or dead and passed: they were never folded.
+    Without those whose letters were discarded, or are dead and nothing waits for them: they were
+    never folded. What is released before these in the same transaction has its letter still.
     """
     last = new[-1]
     values = {
         "stream": last["stream_id"], "reads": sorted(projection.reads),
         "before": new[0]["event_version"], "subscription": held.subscription_id,
-        "limit": HISTORY_EVENTS_MAX + 1,
+        "topic": held.topic, "limit": HISTORY_EVENTS_MAX + 1,
     }  # fmt: skip
     rows = connection.execute(_HISTORY, values).fetchall()
     if len(rows) > HISTORY_EVENTS_MAX:
-        raise FoldFailed(Refused(_TOO_MANY, "history_events_max"))
+        raise TooLong
     return [*map(_reading(), rows), *new]
 
 
@@ -151,8 +162,13 @@ FROM events AS event
 WHERE stream_id = %(stream)s AND event_type = ANY (%(reads)s) AND event_version < %(before)s
   AND NOT EXISTS (
     SELECT FROM dead_letters AS letter
-    WHERE letter.subscription_id = %(subscription)s AND letter.event_id = event.event_id
-      AND letter.state IN ('dead', 'parked', 'discarded')
+    WHERE letter.subscription_id = %(subscription)s AND letter.topic = %(topic)s
+      AND letter.partition = event.partition
+      AND (letter.event_id = event.event_id OR letter.position = event.partition_seq)
+      AND (letter.state = 'discarded' OR letter.state = 'dead' AND NOT EXISTS (
+          SELECT FROM parked_records AS waits
+          WHERE waits.subscription_id = letter.subscription_id AND waits.topic = letter.topic
+            AND waits.partition = letter.partition AND waits."offset" = letter."offset"))
   )
 ORDER BY event_version LIMIT %(limit)s
 """

@@ -189,6 +189,7 @@ _FACTS = """
 WITH newest AS MATERIALIZED (
     SELECT * FROM trajectory_facts
     WHERE feed_id = %(feed)s AND (%(since)s::timestamptz IS NULL OR recorded_at >= %(since)s)
+      AND superseded_at IS NULL
     ORDER BY recorded_at DESC LIMIT %(most)s
 ), told AS MATERIALIZED (
     SELECT *, admission_id IN (SELECT admission_id FROM admission_aliases) AS joined,
@@ -276,6 +277,7 @@ WHERE told.event_type IN ({_listed(_CANCELS)}) AND NOT told.joined AND NOT EXIST
     SELECT FROM (VALUES {_TARGETS}) AS takes (cancel, target)
     JOIN trajectory_facts AS fact ON fact.event_type = takes.target
     WHERE takes.cancel = told.event_type AND fact.admission_id = told.admission_id
+      AND fact.superseded_at IS NULL
       AND CASE
           WHEN takes.cancel = 'admission.cancelled' AND takes.target = 'admission.planned'
               THEN fact.plan = 'preadmit' AND {_IN_TIME}

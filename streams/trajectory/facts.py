@@ -282,6 +282,7 @@ def row(event: Event) -> dict[str, Any]:
         "original_trigger": get("original_trigger"),
         "effective_precision": event["occurred_precision"],
         "stays": statements.kept(data) if event["event_type"] == ENCOUNTER_STATED else None,
+        "superseded_at": None,
         "partition": event["partition"],
         "partition_seq": event["partition_seq"],
     }

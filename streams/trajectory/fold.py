@@ -44,7 +44,8 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
     stays as a revision with ``retracted_at``. A fact that changes nothing writes only itself.
     One that counts no more is a fact no longer; what was known by it is what it was.
     """
-    facts = [Fact.of_row(loaded) for loaded in rows[trajectory_facts.name]]
+    told = {loaded["event_id"]: loaded for loaded in rows[trajectory_facts.name]}
+    facts = [Fact.of_row(loaded) for loaded in told.values()]
     points: Points = {point["point_id"]: point for point in rows[trajectory_points.name]}
     known = max((loaded["recorded_at"] for loaded in rows[trajectory_facts.name]), default=None)
     changes: list[Change] = []
@@ -54,12 +55,14 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
         known = recorded
         if event["event_type"] == SUPERSEDED:
             gone = event["data"]["event_id"]
-            changes.append(Remove(trajectory_facts, {"event_id": gone}))
+            changes.append(_superseded(gone, told.get(gone), recorded))
             facts = [fact for fact in facts if fact.event_id != gone]
         else:
-            changes.append(Append(trajectory_facts, row(event)))
+            fact = row(event)
+            changes.append(Append(trajectory_facts, fact))
             if event["event_type"] not in PATH_KINDS:
                 continue
+            told[event["event_id"]] = fact
             facts.append(Fact.of_event(event))
         for revision in revisions(facts, points, event, recorded):
             before = points.get(revision["point_id"])
@@ -68,6 +71,13 @@ def fold(events: Sequence[Event], rows: Rows) -> list[Change]:
             changes.append(Put(trajectory_points, revision))
             points[revision["point_id"]] = revision
     return changes
+
+
+def _superseded(event_id: str, fact: Row | None, recorded: datetime) -> Change:
+    """That a fact counts no more; what was never loaded makes no stay, and goes."""
+    if fact is None:
+        return Remove(trajectory_facts, {"event_id": event_id})
+    return Put(trajectory_facts, {**fact, "superseded_at": recorded})
 
 
 def revisions(facts: Sequence[Fact], points: Points, event: Event, recorded: datetime) -> list[Row]:
@@ -196,7 +206,7 @@ PROJECTION = Projection(
         Load(
             table=trajectory_facts,
             by="admission_id",
-            where="event_type <> 'admission.updated'",
+            where="event_type <> 'admission.updated' AND superseded_at IS NULL",
         ),
         Load(table=trajectory_points, by="admission_id", where="known_to IS NULL"),
     ),

@@ -33,7 +33,7 @@ from tests.streams.ledger.test_remapping import (
     remap,
     same,
 )
-from tests.streams.ledger.told import TENANT, line
+from tests.streams.ledger.told import TENANT, adt, line
 
 __all__ = ["line", "mapper"]
 
@@ -49,7 +49,8 @@ BODIES = (
     message("ORM^O01", PATIENT, "ORC|NW|P1||||||^BID^^20260302", "OBR|1|P1||X^Y^L"),
 )
 KNOWN_THEN = """
-SELECT point_id, location, effective_at, ended_at FROM trajectory_points
+SELECT point_id, location, point.effective_at, ended_at, message_id FROM trajectory_points AS point
+LEFT JOIN trajectory_facts AS fact ON fact.event_id = point.start_event_id
 WHERE known_from <= %s AND (known_to IS NULL OR known_to > %s) ORDER BY 1
 """
 # Where in the ledger and when a row was made last: it depends on the way to it.
@@ -143,6 +144,8 @@ class Live:
 def current(rows, table):
     """A table's rows as now known, without what depends on the way to them."""
     listed = list(rows[table].values()) if isinstance(rows[table], dict) else rows[table]
+    if table == "trajectory_facts":
+        listed = [each for each in listed if not each["superseded_at"]]
     if table == "trajectory_points":
         listed = [each for each in listed if not (each["known_to"] or each["retracted_at"])]
         names = {"admission_id", "patient_id", "track", "location", "effective_at", "ended_at",
@@ -206,7 +209,10 @@ def test_where_nothing_counts_any_more_nothing_is_left(line, mapper):
     line.send(*BODIES)
     live.follow()
     before = live.rows()
-    left = {"trajectory_points"}  # whose revisions say until when it was known
+    left = {
+        "trajectory_points",
+        "trajectory_facts",
+    }  # which say until when it was known, and by what
     assert all(before[name] for name in ("patient_read_models", "admission_read_models",
                "verification_evidence", "verification_orders", "timeline_events"))  # fmt: skip
     mapper(ignored)
@@ -262,38 +268,80 @@ def test_a_fold_that_goes_on_from_its_rows_would_be_found(line, mapper, projecti
         alike(live)
 
 
-def test_what_was_discarded_stays_out_of_what_is_folded_anew(line, mapper):
-    line.send(*JOURNEY)
-    live = Live(line)
-    bad = {each["event_id"] for each in live.events() if each["event_type"] == "patient.updated"}
-    bad = {sorted(bad)[0]}
+class Refusing:
+    """Patients whose events of some ids can't be folded, as long as they stand in ``bad``."""
 
-    def fold(events, rows):
-        if any(each["event_id"] in bad for each in events):
+    def __init__(self, line, bad):
+        self.line, self.bad, self.live = line, set(bad), Live(line)
+        self.live.projections = (replace(PATIENTS, fold=self.fold),)
+
+    def fold(self, events, rows):
+        if any(each["event_id"] in self.bad for each in events):
             raise ValueError
         return PATIENTS.fold(events, rows)
 
-    live.projections = (replace(PATIENTS, fold=fold),)
-    live.follow()
-    held = line.store.take(PATIENTS.name, live.events()[0]["partition"])
-    told = {each["partition_seq"] - 1: each for each in live.events()}
-    with line.store.database.connection() as connection, connection.transaction():
-        for_tenants(connection, [str(TENANT)])
-        heads = requests.heads(connection, Chosen())
-    assert heads
-    requests.ask(line.store.database, heads, "discard", requested_by="tester", purpose="a test")
-    for each in parking.requests(line.store.database, [PATIENTS.name]):
-        releasing = Releasing(
-            projection=live.projections[0], held=held,
-            read=lambda kept: Recorded(kept.offset, kept.key, kept.value, told[kept.offset]),
-        )  # fmt: skip
-        parking.execute(line.store.database, held, each.request_id, releasing, line=LINE)
-    assert line.store.rows("SELECT FROM dead_letters WHERE state = 'discarded'")
-    others = [each for each in live.events() if each["event_type"] == "patient.updated"
-              and each["event_id"] not in bad]  # fmt: skip
-    first = others[-1]["message_id"]
+    def ask(self, action):
+        """Ask for all open letters, and have it done; how it ended."""
+        store, [projection] = self.line.store, self.live.projections
+        held = store.take(PATIENTS.name, self.live.events()[0]["partition"])
+        told = {each["partition_seq"] - 1: each for each in self.live.events()}
+        with store.database.connection() as connection, connection.transaction():
+            for_tenants(connection, [str(TENANT)])
+            heads = requests.heads(connection, Chosen())
+        assert heads
+        requests.ask(store.database, heads, action, requested_by="tester", purpose="a test")
+        ended = []
+        for each in parking.requests(store.database, [PATIENTS.name]):
+            releasing = Releasing(
+                projection=projection, held=held,
+                read=lambda kept: Recorded(kept.offset, kept.key, kept.value, told[kept.offset]),
+            )  # fmt: skip
+            ended.append(
+                parking.execute(store.database, held, each.request_id, releasing, line=LINE)
+            )
+        return ended
 
-    mapper(drafts(lambda draft: None if draft.stream_type == "patient" else draft))
-    remap(line, message_id=first)
-    live.follow()
-    alike(live, without=bad)
+    def updates(self):
+        return [each for each in self.live.events() if each["event_type"] == "patient.updated"]
+
+
+def without_patients(said):
+    return drafts(lambda draft: None if draft.stream_type == "patient" else draft)(said)
+
+
+def test_what_was_discarded_stays_out_of_what_is_folded_anew(line, mapper):
+    line.send(*JOURNEY)
+    refusing = Refusing(line, [])
+    first, *_, last = refusing.updates()
+    refusing.bad = {first["event_id"]}
+    refusing.live.follow()
+    refusing.ask("discard")
+    assert line.store.rows("SELECT FROM dead_letters WHERE state = 'discarded'")
+    mapper(without_patients)
+    remap(line, message_id=last["message_id"])
+    refusing.live.follow()
+    alike(refusing.live, without=refusing.bad)
+
+
+@pytest.mark.parametrize("most", [1, 2, 500])
+@pytest.mark.parametrize("still_bad", [False, True])
+def test_what_is_released_in_parts_is_all_there_where_one_is_folded_anew(
+    line, mapper, monkeypatch, most, still_bad
+):
+    line.send(*JOURNEY)
+    refusing = Refusing(line, [])
+    first, second, *_ = refusing.updates()
+    refusing.bad = {first["event_id"]}
+    refusing.live.follow()
+    mapper(without_patients)
+    remap(line, message_id=second["message_id"])
+    mapper(same)
+    line.send(adt("A08", "A", minute=30))
+    refusing.live.follow()  # all of it waits behind the first
+    refusing.bad = {refusing.updates()[-1]["event_id"]} if still_bad else set()
+    monkeypatch.setattr(parking, "OPENED_MAX", most)
+    refusing.ask("retry")
+    alike(refusing.live, without=refusing.bad)
+    rows = refusing.live.rows()
+    refusing.live.rebuild()
+    assert refusing.live.rows() == rows
