@@ -43,10 +43,10 @@ maven:
 demo: setup maven
 	@$(BIN)/wardtrail demo
 
-# Side by side, each side with servers of its own; then what wants the machine to itself.
+# Side by side, each side with servers of its own; then what has whole lines of its own.
 test: setup maven
 	@$(BIN)/pytest -m "not alone" -n $(SIDES) --dist loadfile
-	@$(BIN)/pytest -m alone
+	@$(BIN)/pytest -m alone -n $(SIDES) --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check .
