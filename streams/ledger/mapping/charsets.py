@@ -88,10 +88,11 @@ def decode(body: bytes, override: str | None) -> Decoded:
     mark = _mark(body)
     if override is not None:
         return _overridden(body, override, mark)
-    if mark + b"C" in body or mark + b"M" in body:
+    escapes = body.count(mark) > 1  # beside the one that declares it
+    if escapes and (mark + b"C" in body or mark + b"M" in body):
         body = switching.spelled(body, mark)
     if switching.ESCAPE not in body and body.isascii():
-        return Decoded(body.decode("ascii"), _of_escapes(body, mark))
+        return Decoded(body.decode("ascii"), _of_escapes(body, mark) if escapes else "ascii")
     return _undeclared_or_lying(body, _declared(body))
 
 
@@ -213,9 +214,7 @@ def _declared(body: bytes) -> tuple[str, ...]:
         return ()
     end = body.find(b"\r", start)
     header = body[start:] if end < 0 else body[start:end]
-    end = header.find(b"\n")
-    header = header if end < 0 else header[:end]
-    fields = header.split(header[3:4] or b"|", 18)
+    fields = header.partition(b"\n")[0].split(header[3:4] or b"|", 18)
     return _names(fields[17], fields[1][1:2] or b"~") if len(fields) >= 18 else ()
 
 

@@ -1,20 +1,26 @@
 """Whom and which visit a message names: PID-3, PV1-19 or PID-18, and who attends."""
 
 from functools import lru_cache
+from typing import TypeAlias
 
 from schemas.feeds import Feed
 from schemas.identity import Identifier
 from streams.ledger.mapping.facts import Claim, Nobody
 from streams.ledger.mapping.message import NULL, Message, Segment
 
+PATIENT_FIELD = 3  # PID-3, who the patient is
 # HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
 ACCOUNT = "AN"
 NOT_PERSONS = frozenset({ACCOUNT, "ANC", "AND", "ANT", "VN"})
 
 
-def claim(message: Message, patient: Segment, feed: Feed) -> Claim:
-    """The claim of a message; raises `Nobody` without an identifier."""
-    identifiers = persons(message, patient, 3, feed)
+Number: TypeAlias = tuple[str, str, str]
+"""A CX as sent: its value, its assigning authority (4), its type (5)."""
+
+
+def claim(message: Message, patient: Segment, feed: Feed, named: list[Number]) -> Claim:
+    """The claim of a message, with PID-3 as `numbers` reads it; raises `Nobody` if it is empty."""
+    identifiers = _persons(named, feed)
     if not identifiers:
         raise Nobody("no patient: PID-3 holds no identifier of a person")
     return Claim(identifiers=identifiers, visit=_visit(message, patient, feed))
@@ -22,12 +28,17 @@ def claim(message: Message, patient: Segment, feed: Feed) -> Claim:
 
 def persons(message: Message, segment: Segment, field: int, feed: Feed) -> tuple[Identifier, ...]:
     """A CX field's identifiers of persons: the feed's preferred types first, then in order."""
-    said = numbers(message, segment, field)
-    found = [_identifier(*one, feed) for one in said if one[2] not in NOT_PERSONS]
-    if len(found) < 2:
-        return tuple(found)
-    rank = _rank(feed.identifier_types)
-    return tuple(sorted(dict.fromkeys(found), key=lambda one: rank.get(one.type, len(rank))))
+    return _persons(numbers(message, segment, field), feed)
+
+
+def _persons(said: list[Number], feed: Feed) -> tuple[Identifier, ...]:
+    """Of numbers those of persons, each once, in the order of `persons`."""
+    own = feed.authority  # where none is said
+    found = [(value, of or own, kind) for value, of, kind in said if kind not in NOT_PERSONS]
+    if len(found) > 1:
+        rank = _rank(feed.identifier_types)
+        found = sorted(dict.fromkeys(found), key=lambda one: rank.get(one[2], len(rank)))
+    return tuple([Identifier(value=value, authority=of, type=kind) for value, of, kind in found])
 
 
 @lru_cache(maxsize=64)
@@ -44,8 +55,8 @@ def number(message: Message, segment: Segment, field: int, feed: Feed) -> Identi
 
 def account(message: Message, segment: Segment, field: int, feed: Feed) -> Identifier | None:
     """An account number as it stands in for a visit number: of type ``AN``."""
-    found = number(message, segment, field, feed)
-    return found and Identifier(value=found.value, authority=found.authority, type=ACCOUNT)
+    said = numbers(message, segment, field)
+    return _identifier(*said[0][:2], ACCOUNT, feed) if said else None
 
 
 def attending(message: Message, feed: Feed) -> Identifier | None:
@@ -59,14 +70,14 @@ def attending(message: Message, feed: Feed) -> Identifier | None:
     return None
 
 
-def numbers(message: Message, segment: Segment, field: int) -> list[tuple[str, str, str]]:
-    """A CX field's repetitions that hold a value: it, its assigning authority (4), its type (5)."""
+def numbers(message: Message, segment: Segment, field: int) -> list[Number]:
+    """A CX field's repetitions that hold a value."""
     raw = segment.field(field)
     if not raw:
         return []
     marks, found = message.delimiters, []
     plain = marks.escape not in raw and marks.subcomponent not in raw and NULL not in raw
-    for parts in segment.repetitions(field):
+    for parts in message.repetitions(raw):
         value = parts[0] if plain else message.said(parts[0])
         if value:
             given = len(parts)

@@ -117,13 +117,15 @@ def parts(
             patient = group.segment("PID")
             if patient is None:
                 raise Nobody("no patient: there is no PID")
-            claim = claims.claim(group, patient, reading.feed)
+            named = claims.numbers(group, patient, claims.PATIENT_FIELD)
+            claim = claims.claim(group, patient, reading.feed, named)
         except Nobody as nobody:
             reasons.append(str(nobody))
             continue
         whose = reading if group is reading.message else replace(reading, message=group)
         told = list(tell(whose, segments)) or [_NOTHING_SAID]
-        snapshot = _patient(reading, group, patient, ordinal)
+        told_of = demographics(group, patient, reading.feed, named)
+        snapshot = _snapshot(reading, told_of, ordinal)
         told += participations.told(
             group, reading.feed,
             trigger=reading.trigger, reported_at=snapshot.data["reported_at"],
@@ -293,7 +295,7 @@ def _told_apart(one: Draft, group: int, said: Counter[tuple[object, ...]]) -> Dr
     return replace(one, stream=again)
 
 
-def _patient(reading: Reading, group: Message, patient: Segment, ordinal: int) -> Draft:
+def _snapshot(reading: Reading, told: Mapping[str, Any], ordinal: int) -> Draft:
     """The demographics as a snapshot of when it was sent; an unknown patient is made (I6)."""
     occurred, field = reading.occurred(())
     sent = reading.sent
@@ -301,5 +303,5 @@ def _patient(reading: Reading, group: Message, patient: Segment, ordinal: int) -
         event_type="patient.updated", stream_type="patient",
         occurred=occurred, occurred_field=field, ordinal=ordinal, role="patient",
         data={"trigger": reading.trigger, "reported_at": sent.micros if sent else None},
-        clear={"demographics": demographics(group, patient, reading.feed)},
+        clear={"demographics": told},
     )  # fmt: skip

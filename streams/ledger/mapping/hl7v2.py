@@ -63,8 +63,7 @@ def _type(message: Message, header: Segment) -> tuple[str, str]:
     kind, trigger = header.component(9).upper(), header.component(9, 2).upper()
     if "_" in kind and not trigger:  # ADT_A01, the structure, where the type belongs
         kind, _, trigger = kind.partition("_")
-    event = message.segment("EVN")
-    if event and not trigger and kind in {"", "ADT"}:
+    if not trigger and kind in {"", "ADT"} and (event := message.segment("EVN")):
         trigger = event.component(1).upper()
         if _code(trigger) and trigger.startswith("A"):
             kind = "ADT"

@@ -16,6 +16,7 @@ NULL = '""'
 """HL7's null: the sender says that there is no value (an empty field says nothing)."""
 
 _STANDARD = "^~\\&"
+_USUAL = f"MSH|{_STANDARD}|"
 _NEVER = "\ufffe"  # no character (Unicode 23.7), for a delimiter that a feed can't have
 _FRAME = "\x0b\x1c\r\n \t\x00\ufeff"
 _MARKS = ("\x0b", "\x1c")  # MLLP's, where they were left inside
@@ -81,7 +82,7 @@ class Message:
     @property
     def own(self) -> list[str]:
         """The segments of the site's own (Z..), as they were sent, in order."""
-        if not any(name[0] == "Z" for name in self._lines):
+        if max(self._lines) < "Z":  # no id sorts behind Z's
             return []
         rest = {name: iter(lines) for name, lines in self._lines.items()}
         return [line for name in self._order for line in (next(rest[name]),) if name[0] == "Z"]
@@ -121,6 +122,18 @@ class Message:
         if self.delimiters.escape not in raw:
             return raw
         return _escapes(self.delimiters.escape).sub(self._escaped, raw)
+
+    def repetitions(self, raw: str) -> list[list[str]]:
+        """A field's repetitions, each as its components, as sent."""
+        if not raw:
+            return []
+        marks = self.delimiters
+        if marks.repetition not in raw and " " not in raw and raw.isprintable():
+            return [raw.split(marks.component)]  # as most: one, and no white space in it
+        repetitions = raw.split(marks.repetition)
+        if len(repetitions) > REPETITIONS_MAX:
+            raise Unmappable("structure", "a field that is read repeats too often")
+        return [[each.strip() for each in one.split(marks.component)] for one in repetitions]
 
     def said(self, raw: str) -> str | None:
         """None if nothing is said, the empty string for HL7's null, else the resolved text."""
@@ -172,10 +185,8 @@ class Segment:
 
     def field(self, number: int) -> str:
         """The field as sent, without surrounding white space; empty beyond the last."""
-        try:
-            text = self._fields[number].strip()
-        except IndexError:
-            return ""
+        fields = self._fields
+        text = fields[number].strip() if number < len(fields) else ""
         if self._long and len(text) > FIELD_CHARACTERS_MAX:
             raise Unmappable("structure", "a field that is read is too long")
         return text
@@ -186,32 +197,23 @@ class Segment:
 
     def repetitions(self, number: int) -> list[list[str]]:
         """The field's repetitions, each as its components, as sent."""
-        raw = self.field(number)
-        if not raw:
-            return []
-        marks = self._message.delimiters
-        repetitions = raw.split(marks.repetition)
-        if len(repetitions) > REPETITIONS_MAX:
-            raise Unmappable("structure", "a field that is read repeats too often")
-        component = marks.component
-        if len(raw.split(None, 1)) == 1:  # no white space in it, as in most
-            return [repetition.split(component) for repetition in repetitions]
-        return [[each.strip() for each in one.split(component)] for one in repetitions]
+        return self._message.repetitions(self.field(number))
 
     def component(self, number: int, component: int = 1) -> str:
         """One component of the field's first repetition, as sent."""
         raw = self.field(number)
-        if not raw:
-            return ""
         marks = self._message.delimiters
         if marks.repetition in raw:
-            raw = raw.split(marks.repetition, 1)[0]
+            raw = raw.partition(marks.repetition)[0].rstrip()
+        if marks.component not in raw:
+            return raw if component == 1 else ""
         components = raw.split(marks.component, component)
         return components[component - 1].strip() if component <= len(components) else ""
 
     def said(self, number: int, component: int = 1) -> str | None:
         """What a component says: None nothing, empty null, else its text (rule T21)."""
-        return self._message.said(self.component(number, component))
+        raw = self.component(number, component)
+        return self._message.said(raw) if raw else None
 
 
 def parse(body: bytes, *, charset: str | None = None) -> Message:
@@ -239,6 +241,8 @@ def parse(body: bytes, *, charset: str | None = None) -> Message:
 
 def _delimiters(text: str) -> Delimiters:
     """MSH-1 and MSH-2; where a feed leaves some out, the standard ones stand in."""
+    if text.startswith(_USUAL):
+        return _encoding("|", _STANDARD)
     field = text[3:4]
     if not field or field.isalnum() or field.isspace():
         raise Unmappable("no_header", "MSH-1 is no field separator")
@@ -272,8 +276,8 @@ def _lines(text: str, field: str) -> tuple[dict[str, list[str]], list[str]]:
     last: list[str] = []
     for line in text.split("\r"):
         name = line[:3]
-        if (line[3:4] == field or (line == name and line.isupper())) and _names(name):
-            name = name.upper()
+        begins = line[3:4] == field or (line == name and line.isupper())
+        if begins and (name := _id(name)):
             last = found.setdefault(name, [])
             last.append(line)
             order.append(name)
@@ -289,10 +293,11 @@ def _lines(text: str, field: str) -> tuple[dict[str, list[str]], list[str]]:
 
 
 @lru_cache(maxsize=256)
-def _names(text: str) -> bool:
-    """Whether three characters are a segment id: ``PV1`` or ``pv1``, but not ``May``."""
+def _id(text: str) -> str:
+    """Three characters as a segment id, ``PV1`` or ``pv1`` but not ``May``; empty if none."""
     one_case = text in {text.upper(), text.lower()}
-    return one_case and text.isascii() and text.isalnum() and text[0].isalpha()
+    known = one_case and text.isascii() and text.isalnum() and text[0].isalpha()
+    return text.upper() if known else ""
 
 
 @lru_cache(maxsize=64)

@@ -1,10 +1,7 @@
 """PV1-3 and PV1-6 as the text that events carry, the same for every feed's delimiters."""
 
-import re
-
 from streams.ledger.mapping.message import NULL, Message, Segment
 
-_ODD = re.compile(r'[\s"]')  # what keeps a place's text from being as it was sent
 _CARET = "\\S\\"  # a caret inside a component keeps HL7's standard escape
 
 
@@ -19,7 +16,8 @@ def place(message: Message, segment: Segment | None, number: int) -> str | None:
     if not raw:
         return None
     marks = message.delimiters
-    if marks.component == "^" and not _ODD.search(raw) and marks.escape not in raw:
+    odd = " " in raw or '"' in raw or marks.escape in raw or not raw.isprintable()
+    if marks.component == "^" and not odd:  # as nearly always: it is as it was sent
         plain = raw.partition(marks.repetition)[0].rstrip("^")
         if marks.subcomponent not in plain:
             return plain or None

@@ -30,11 +30,11 @@ _Timed: TypeAlias = tuple[Moment, str]
 
 _NO_VISIT = "no visit number: PV1-19 and PID-18 are empty"
 _NO_PRIOR_VISIT = "no visit number: the visit that changes, or its number, isn't named"
-_TEXT = {"patient_class": 2, "admission_type": 4, "hospital_service": 10}  # of PV1
-_PLACES = {
-    "place": 3, "prior_place": 6, "temporary_place": 11, "pending_place": 42,
-    "prior_temporary_place": 43,
-}  # fmt: skip  # of PV1
+_PLACES = (
+    ("place", 3), ("prior_place", 6), ("temporary_place", 11), ("pending_place", 42),
+    ("prior_temporary_place", 43),
+)  # fmt: skip  # of PV1
+_TEXT = (("patient_class", 2), ("admission_type", 4), ("hospital_service", 10))  # of PV1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +47,12 @@ class _Reading:
     ordinal: int
     received_at: datetime
     recorded: _Timed
+    reported_at: int | None
 
     @property
     def sent(self) -> dict[str, Any]:
         """What every event of a trigger says; ``reported_at`` is EVN-2, else MSH-7, else None."""
         return {"trigger": self.rule.trigger, "reported_at": self.reported_at}
-
-    @property
-    def reported_at(self) -> int | None:
-        """When the sender recorded it, as microseconds."""
-        moment, field = self.recorded
-        return None if field == RECEIVED else moment.micros
 
     def occurred(self, ladder: tuple[str, ...]) -> _Timed:
         """The first field of the ladder that holds a time, read, and its name (rule T1)."""
@@ -69,10 +64,12 @@ def parts(
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     """What an ADT says by its trigger's rule, and why some of it is left out."""
     recorded = _occurred(message, feed, RECORDED, received_at)
+    moment, field = recorded
+    reported_at = None if field == RECEIVED else moment.micros
     return _parts(
         _Reading(
             message=group, feed=feed, rule=rule, ordinal=number,
-            received_at=received_at, recorded=recorded,
+            received_at=received_at, recorded=recorded, reported_at=reported_at,
         )
         for number, group in enumerate(_groups(message, rule))
     )  # fmt: skip
@@ -112,8 +109,9 @@ def _part(reading: _Reading) -> tuple[Part, list[str]]:
     """What one PID and what belongs to it say, and why some of that is left out."""
     message, feed, rule = reading.message, reading.feed, reading.rule
     patient = _patient(message, rule)
-    claim = claims.claim(message, patient, feed)
-    drafts = [_patient_draft(reading, patient)]
+    named = claims.numbers(message, patient, claims.PATIENT_FIELD)
+    claim = claims.claim(message, patient, feed, named)
+    drafts = [_patient_draft(reading, demographics(message, patient, feed, named))]
     changed: tuple[IdentityChange, ...] = ()
     left_out: list[str] = []
     if rule.change:
@@ -148,7 +146,7 @@ def _participations(reading: _Reading) -> Iterator[Draft | str]:
 
 def _of_claimed(drafts: list[Draft]) -> bool:
     """Whether something is told of the visit that the claim names."""
-    return any(draft.stream_type == "admission" and draft.visit is None for draft in drafts)
+    return None in [draft.visit for draft in drafts if draft.stream_type == "admission"]
 
 
 def _patient(message: Message, rule: Rule) -> Segment:
@@ -165,14 +163,14 @@ def _patient(message: Message, rule: Rule) -> Segment:
     return patients[0]
 
 
-def _patient_draft(reading: _Reading, patient: Segment) -> Draft:
+def _patient_draft(reading: _Reading, told: dict[str, Any]) -> Draft:
     """The demographics as a snapshot of when it was recorded."""
     event = reading.rule.patient_event
     return Draft(
         event_type=event, stream_type=TYPES[event].stream_type,
         occurred=reading.recorded[0], occurred_field=reading.recorded[1],
         ordinal=reading.ordinal, role="patient", data=reading.sent,
-        clear={"demographics": demographics(reading.message, patient, reading.feed)},
+        clear={"demographics": told},
     )  # fmt: skip
 
 
@@ -254,17 +252,15 @@ def _visit_draft(
 
 def _said(reading: _Reading, rule: Rule) -> dict[str, Any]:
     """The event's data, by the names that the rule says."""
-    message, data = reading.message, reading.sent
+    message, data = reading.message, reading.sent | dict.fromkeys(rule.says)
     visit = message.segment("PV1")
-    for name in rule.says:
-        if name in _PLACES:
-            data[name] = place(message, visit, _PLACES[name])
-        elif name in _TEXT:
-            data[name] = visit.said(_TEXT[name]) if visit else None
-        elif name == "movement_historic":
-            data[name] = movement.historic(message)
-        else:
-            data[name] = None
+    if visit is not None:
+        for name, number in _among(rule.says, _PLACES):
+            data[name] = place(message, visit, number)
+        for name, number in _among(rule.says, _TEXT):
+            data[name] = visit.said(number)
+    if "movement_historic" in data:
+        data["movement_historic"] = movement.historic(message)
     if rule.plan:
         data |= _plan(reading, rule)
     if "original_trigger" in data:
@@ -328,6 +324,12 @@ class _NoVisit(Exception):  # noqa: N818  named for what is wrong
 def _steps(ladder: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
     """A ladder's fields, each with its segment and number."""
     return tuple((field, *_field(field)) for field in ladder if field != RECEIVED)
+
+
+@lru_cache(maxsize=256)
+def _among(says: tuple[str, ...], fields: tuple[tuple[str, int], ...]) -> list[tuple[str, int]]:
+    """Of these fields those whose names are said, with their numbers."""
+    return [(name, number) for name, number in fields if name in says]
 
 
 @lru_cache(maxsize=64)
