@@ -71,6 +71,17 @@ def known(
     return {(row["tenant_id"], row["feed_id"], row["message_id"]) for row in rows}
 
 
+def locked(
+    connection: Connection[Row], names: Collection[tuple[str, str, str]]
+) -> dict[tuple[str, str, str], Row]:
+    """These messages' rows as they stand, locked in their order."""
+    if not names:
+        return {}
+    given = [list(part) for part in zip(*sorted(names), strict=True)]
+    rows = connection.execute(_LOCKED, given).fetchall()
+    return {(row["tenant_id"], row["feed_id"], row["message_id"]): row for row in rows}
+
+
 def count_again(connection: Connection[Row], known: Collection[tuple[str, str, str]]) -> None:
     """Count messages that are known (tenant, feed, message id) and came again, each as often."""
     if known:
@@ -119,6 +130,14 @@ ORDER BY 1, 2, count(*) DESC, 3, 4
 LIMIT %(lines)s
 """
 # Locked in order, so that two who count the same messages don't wait for each other.
+_LOCKED = """
+SELECT tenant_id, feed_id, message_id, topic, partition, "offset", outcome, mapper_version, events
+FROM messages
+WHERE (tenant_id, feed_id, message_id)
+   IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]))
+ORDER BY tenant_id, feed_id, message_id
+FOR UPDATE
+"""
 _AGAIN = """
 WITH again AS (
     SELECT tenant_id, feed_id, message_id, count(*) AS times

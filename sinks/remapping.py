@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from sinks import outcomes
 from sinks.database import Row
 from sinks.numbering import Entry
 from sinks.subscriptions import Held
@@ -98,10 +99,8 @@ def still(
 
     ``events`` are the ids of the events that each of them had told.
     """
-    names = sorted(name_of(each) for each in messages)
-    given = [list(part) for part in zip(*names, strict=True)]
-    rows = {name_of(row): row for row in connection.execute(_STILL, given).fetchall()}
     was = {name_of(each): each for each in messages}
+    rows = outcomes.locked(connection, was)
     same = [
         was[name]
         for name, row in rows.items()
@@ -190,13 +189,6 @@ WHERE event_id IN (
 _HOLD = """
 SELECT epoch, next_offset, last_position FROM subscriptions
 WHERE subscription_id = %s AND topic = %s AND partition = %s
-FOR UPDATE
-"""
-_STILL = """
-SELECT tenant_id, feed_id, message_id, outcome, mapper_version, events FROM messages
-WHERE (tenant_id, feed_id, message_id)
-   IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]))
-ORDER BY tenant_id, feed_id, message_id
 FOR UPDATE
 """
 _BECOME = """

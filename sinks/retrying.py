@@ -45,7 +45,7 @@ def retry(
     for_tenants(connection, tenants)
     ledger.lock_all(connection, topic)  # before rows of messages, as batches do
     gone = tenancy.gone(connection, tenants)
-    rows = _rows(connection, entries)
+    rows = outcomes.locked(connection, {name for each in entries if (name := each.known_as())})
     became: dict[int, str] = {}
     new = []
     again = []
@@ -89,18 +89,6 @@ def _emptied(entry: Entry) -> bool:
     return entry.message is not None and entry.message["reason"] == TAKEN_OUT
 
 
-def _rows(
-    connection: Connection[Row], entries: Sequence[Entry]
-) -> dict[tuple[str, str, str], Mapping[str, Any]]:
-    """The entries' messages as they stand, locked in their order."""
-    names = sorted({name for each in entries if (name := each.known_as())})
-    if not names:
-        return {}
-    given = [list(part) for part in zip(*names, strict=True)]
-    found = connection.execute(_ROWS, given).fetchall()
-    return {(row["tenant_id"], row["feed_id"], row["message_id"]): row for row in found}
-
-
 def _ours(row: Mapping[str, Any], held: Held, entry: Entry) -> bool:
     """Whether a message's row tells of this very record, and that it became nothing yet."""
     place = _place(held, entry)
@@ -130,13 +118,6 @@ def _become(connection: Connection[Row], entries: Sequence[Entry]) -> None:
         assert done is not None, "a row that stands open is locked"
 
 
-_ROWS = """
-SELECT tenant_id, feed_id, message_id, topic, partition, "offset", outcome FROM messages
-WHERE (tenant_id, feed_id, message_id)
-   IN (SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]))
-ORDER BY tenant_id, feed_id, message_id
-FOR UPDATE
-"""
 _BECOME = """
 UPDATE messages SET
     outcome = %(outcome)s, reason = %(reason)s, cause = %(cause)s, events = %(events)s,
