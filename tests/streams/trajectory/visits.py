@@ -177,8 +177,8 @@ def _wanted(where: str, row: Row) -> bool:
         return True
     if where == "known_to IS NULL":
         return row["known_to"] is None
-    assert where == "event_type <> 'admission.updated'"
-    return row["event_type"] != "admission.updated"
+    assert where == "event_type <> 'admission.updated' AND superseded_at IS NULL"
+    return row["event_type"] != "admission.updated" and row["superseded_at"] is None
 
 
 def batches(events: Sequence[Event], cuts: int) -> list[Sequence[Event]]:
