@@ -5,8 +5,9 @@ from typing import TypeAlias
 
 from schemas.feeds import Feed
 from schemas.identity import Identifier
+from streams.ledger.mapping.delimiters import NULL
 from streams.ledger.mapping.facts import Claim, Nobody
-from streams.ledger.mapping.message import NULL, Message, Segment
+from streams.ledger.mapping.message import Message, Segment
 
 PATIENT_FIELD = 3  # PID-3, who the patient is
 # HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
@@ -65,8 +66,8 @@ def attending(message: Message, feed: Feed) -> Identifier | None:
     for parts in visit.repetitions(7) if visit else ():
         value = message.said(parts[0])
         if value:
-            source = authority(message, part(parts, 9)) or feed.authority
-            return Identifier(value=value, authority=source)
+            source = authority(message, parts[8]) if len(parts) > 8 else ""
+            return Identifier(value=value, authority=source or feed.authority)
     return None
 
 
@@ -77,7 +78,7 @@ def numbers(message: Message, segment: Segment, field: int) -> list[Number]:
         return []
     marks, found = message.delimiters, []
     plain = marks.escape not in raw and marks.subcomponent not in raw and NULL not in raw
-    for parts in message.repetitions(raw):
+    for parts in marks.repetitions(raw):
         value = parts[0] if plain else message.said(parts[0])
         if value:
             given = len(parts)

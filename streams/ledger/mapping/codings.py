@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from schemas.identity import normal
 from streams.codes import LOCAL, SYSTEMS, code, system
 from streams.ledger.mapping.claim import part
-from streams.ledger.mapping.message import NULL, Message
+from streams.ledger.mapping.delimiters import NULL
+from streams.ledger.mapping.message import Message
 
 CODE_CHARACTERS_MAX = 100  # the longest codes that are seen have some 40; longer is text
 _PAIRS = ((1, 3), (4, 6), (10, 12))  # identifier and its system: CE's two, and CWE's third (v2.7)

@@ -9,7 +9,8 @@ from typing import Any
 from schemas.feeds import Feed
 from streams.ledger.mapping import times
 from streams.ledger.mapping.claim import Number, part
-from streams.ledger.mapping.message import NULL, Message, Segment
+from streams.ledger.mapping.delimiters import NULL
+from streams.ledger.mapping.message import Message, Segment
 
 _NAME = ("family", "given", "middle", "suffix", "prefix", None, "type")
 _ADDRESS = ("street", "other", "city", "state", "postal_code", "country", "type")
@@ -51,7 +52,7 @@ def _repeated(
         return ""
     marks, found = message.delimiters, []
     plain = NULL not in field and marks.escape not in field and marks.subcomponent not in field
-    for parts in message.repetitions(field):
+    for parts in message.delimiters.repetitions(field):
         said: dict[str, str | None] = {}
         for name, raw in zip(names, parts, strict=False):
             if raw and name:
@@ -67,7 +68,7 @@ def _phones(message: Message, home: str, work: str) -> list[dict[str, str]] | st
     """PID-13 (home, PRN) and PID-14 (work, WPN) in one list."""
     found: list[dict[str, str]] = []
     for use, field in (("PRN", home), ("WPN", work)):
-        for parts in message.repetitions(field) if field else ():
+        for parts in message.delimiters.repetitions(field) if field else ():
             said = {"use": use}
             for name, raw in zip(_PHONE, parts, strict=False):
                 value = message.said(raw) if raw else None

@@ -60,9 +60,8 @@ def map_message(body: bytes, feed: Feed, *, received_at: datetime) -> Facts | Ig
 
 def _type(message: Message, header: Segment) -> tuple[str, str]:
     """Message type and trigger: MSH-9, whose silence EVN-1 may fill (never contradict)."""
-    kind, trigger = header.component(9).upper(), header.component(9, 2).upper()
-    if "_" in kind and not trigger:  # ADT_A01, the structure, where the type belongs
-        kind, _, trigger = kind.partition("_")
+    marks = message.delimiters
+    kind, trigger = _named(header.field(9), marks.component, marks.repetition)
     if not trigger and kind in {"", "ADT"} and (event := message.segment("EVN")):
         trigger = event.component(1).upper()
         if _code(trigger) and trigger.startswith("A"):
@@ -74,6 +73,16 @@ def _type(message: Message, header: Segment) -> tuple[str, str]:
     if kind == "ADT":
         raise Unmappable("required_field", "neither MSH-9 nor EVN-1 says the trigger of this ADT")
     return kind, ""
+
+
+@lru_cache(maxsize=1024)
+def _named(field: str, component: str, repetition: str) -> tuple[str, str]:
+    """Type and trigger as MSH-9 has them, or nothing; few are ever seen, so they are remembered."""
+    kind, trigger, *_ = (*field.partition(repetition)[0].split(component), "")
+    kind, trigger = kind.strip().upper(), trigger.strip().upper()
+    if "_" in kind and not trigger:  # ADT_A01, the structure, where the type belongs
+        kind, _, trigger = kind.partition("_")
+    return kind, trigger
 
 
 @lru_cache(maxsize=1024)

@@ -6,50 +6,28 @@ any line end, odd or missing delimiters, a field broken over lines, segment ids 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from streams.ledger.mapping import charsets
+from streams.ledger.mapping.delimiters import Delimiters, delimiters
 from streams.ledger.mapping.facts import Unmappable
 
-NULL = '""'
-"""HL7's null: the sender says that there is no value (an empty field says nothing)."""
-
-_STANDARD = "^~\\&"
-_USUAL = f"MSH|{_STANDARD}|"
-_NEVER = "\ufffe"  # no character (Unicode 23.7), for a delimiter that a feed can't have
 _FRAME = "\x0b\x1c\r\n \t\x00\ufeff"
 _MARKS = ("\x0b", "\x1c")  # MLLP's, where they were left inside
 _HEADER = re.compile(r"(?:^|[\r\n\x0b])MSH(?=[^A-Za-z0-9\s])")
-_DELIMITERS_MAX = 6  # four, v2.7's truncation character, and one doubled backslash
 FIELD_CHARACTERS_MAX = 65_536  # HL7's longest text (v2.5, 2.A.77); an event must fit its topic
-REPETITIONS_MAX = 100  # nobody has more names, numbers or identifiers
 GROUPS_MAX = 100  # patients that one message merges or moves; the standard's forms have one or two
-_ESCAPED_MAX = 256  # the longest escape sequence that is looked at: 127 bytes in hexadecimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delimiters:
-    """MSH-1 and MSH-2: one character each; of truncation (v2.7) none, where a feed has none."""
-
-    field: str
-    component: str
-    repetition: str
-    escape: str
-    subcomponent: str
-    truncation: str = ""
 
 
 class Message:
     """One message; lines of ``text`` end in CR. Its segments are found when it is made."""
 
-    __slots__ = ("_codec", "_first", "_lines", "_order", "delimiters", "text")
+    __slots__ = ("_first", "_lines", "_order", "delimiters", "text")
 
     def __init__(self, text: str, *, codec: str = "utf_8") -> None:
         """Take normal text that begins with MSH; raises `Unmappable`. See `parse`."""
         self.text = text
-        self.delimiters = _delimiters(text)
-        self._codec = codec
+        self.delimiters = delimiters(text, codec)
         self._first: dict[str, Segment | None] = {}
         self._lines, self._order = _lines(text, self.delimiters.field)
 
@@ -59,7 +37,7 @@ class Message:
             return self._first[name]
         except KeyError:
             lines = self._lines.get(name)
-            found = self._first[name] = Segment(self, lines[0]) if lines else None
+            found = self._first[name] = Segment(self.delimiters, lines[0]) if lines else None
             return found
 
     def segments(self, name: str) -> list["Segment"]:
@@ -67,7 +45,8 @@ class Message:
         first = self.segment(name)
         if first is None:
             return []
-        return [first, *(Segment(self, line) for line in self._lines[name][1:])]
+        marks, rest = self.delimiters, self._lines[name][1:]
+        return [first, *[Segment(marks, line) for line in rest]] if rest else [first]
 
     def has(self, names: frozenset[str]) -> bool:
         """Whether there is a segment of any of these names."""
@@ -77,7 +56,7 @@ class Message:
         """All segments with their ids, in order."""
         rest = {name: iter(lines) for name, lines in self._lines.items()}
         for name in self._order:
-            yield name, Segment(self, next(rest[name]))
+            yield name, Segment(self.delimiters, next(rest[name]))
 
     @property
     def own(self) -> list[str]:
@@ -107,81 +86,38 @@ class Message:
     def _of(self, lines: list[tuple[str, str]]) -> "Message":
         """A message of these segments of this one."""
         part = object.__new__(Message)
-        part.text, part.delimiters, part._codec = self.text, self.delimiters, self._codec
+        part.text, part.delimiters = self.text, self.delimiters
         part._first, part._lines, part._order = {}, {}, [name for name, _ in lines]
         for name, line in lines:
             part._lines.setdefault(name, []).append(line)
         return part
 
     def resolve(self, raw: str) -> str:
-        """``raw`` with its escape sequences resolved; unknown ones stay as they are.
-
-        Where highlighting begins and ends (H, N) is no text. P is the truncation character, of a
-        feed that has one (v2.7). What switches charsets (C, M) is read before: see `charsets`.
-        """
-        if self.delimiters.escape not in raw:
-            return raw
-        return _escapes(self.delimiters.escape).sub(self._escaped, raw)
-
-    def repetitions(self, raw: str) -> list[list[str]]:
-        """A field's repetitions, each as its components, as sent."""
-        if not raw:
-            return []
-        marks = self.delimiters
-        if marks.repetition not in raw and " " not in raw and raw.isprintable():
-            return [raw.split(marks.component)]  # as most: one, and no white space in it
-        repetitions = raw.split(marks.repetition)
-        if len(repetitions) > REPETITIONS_MAX:
-            raise Unmappable("structure", "a field that is read repeats too often")
-        return [[each.strip() for each in one.split(marks.component)] for one in repetitions]
+        """``raw`` with its escape sequences resolved; see `Delimiters.resolve`."""
+        return self.delimiters.resolve(raw)
 
     def said(self, raw: str) -> str | None:
-        """None if nothing is said, the empty string for HL7's null, else the resolved text."""
-        if not raw:
-            return None
-        if raw == NULL:
-            return ""
-        if self.delimiters.escape in raw:
-            raw = self.resolve(raw)
-        return raw.strip() or None
-
-    def _escaped(self, match: re.Match[str]) -> str:
-        """The character or bytes that one escape sequence stands for."""
-        code, marks = match.group(1), self.delimiters
-        known = {
-            "F": marks.field, "S": marks.component, "T": marks.subcomponent,
-            "R": marks.repetition, "E": marks.escape, "P": marks.truncation or _NEVER,
-            ".br": "\n", "H": "", "N": "",
-        }.get(code)  # fmt: skip
-        if known is not None and known != _NEVER:
-            return known
-        if code[:1] == "X":
-            try:
-                text = bytes.fromhex(code[1:]).decode(self._codec)
-            except ValueError:
-                return match.group()
-            if text and "\0" not in text and "\x1b" not in text:
-                return text
-        return match.group()
+        """What a text says: None nothing, empty null, else itself; see `Delimiters.said`."""
+        return self.delimiters.said(raw)
 
 
 class Segment:
     """One segment, split into fields. Fields, components and repetitions count from 1."""
 
-    __slots__ = ("_fields", "_long", "_message")
+    __slots__ = ("_delimiters", "_fields", "_long")
 
-    def __init__(self, message: Message, line: str) -> None:
-        self._message = message
-        fields = line.split(message.delimiters.field)
+    def __init__(self, delimiters: Delimiters, line: str) -> None:
+        self._delimiters = delimiters
+        fields = line.split(delimiters.field)
         if fields[0].upper() == "MSH":  # MSH-1 is the field separator itself
-            fields.insert(1, message.delimiters.field)
+            fields.insert(1, delimiters.field)
         self._fields = fields
         self._long = len(line) > FIELD_CHARACTERS_MAX
 
     @property
     def text(self) -> str:
         """The segment as it was sent; of a header without MSH-1, which is its separator."""
-        return self._message.delimiters.field.join(self._fields)
+        return self._delimiters.field.join(self._fields)
 
     def field(self, number: int) -> str:
         """The field as sent, without surrounding white space; empty beyond the last."""
@@ -197,12 +133,12 @@ class Segment:
 
     def repetitions(self, number: int) -> list[list[str]]:
         """The field's repetitions, each as its components, as sent."""
-        return self._message.repetitions(self.field(number))
+        return self._delimiters.repetitions(self.field(number))
 
     def component(self, number: int, component: int = 1) -> str:
         """One component of the field's first repetition, as sent."""
         raw = self.field(number)
-        marks = self._message.delimiters
+        marks = self._delimiters
         if marks.repetition in raw:
             raw = raw.partition(marks.repetition)[0].rstrip()
         if marks.component not in raw:
@@ -213,7 +149,7 @@ class Segment:
     def said(self, number: int, component: int = 1) -> str | None:
         """What a component says: None nothing, empty null, else its text (rule T21)."""
         raw = self.component(number, component)
-        return self._message.said(raw) if raw else None
+        return self._delimiters.said(raw) if raw else None
 
 
 def parse(body: bytes, *, charset: str | None = None) -> Message:
@@ -237,35 +173,6 @@ def parse(body: bytes, *, charset: str | None = None) -> Message:
     if "\n" in text:
         text = text.replace("\r\n", "\r").replace("\n", "\r")
     return Message(text, codec=codec)
-
-
-def _delimiters(text: str) -> Delimiters:
-    """MSH-1 and MSH-2; where a feed leaves some out, the standard ones stand in."""
-    if text.startswith(_USUAL):
-        return _encoding("|", _STANDARD)
-    field = text[3:4]
-    if not field or field.isalnum() or field.isspace():
-        raise Unmappable("no_header", "MSH-1 is no field separator")
-    encoding = text[4:64].partition("\r")[0].partition(field)[0].rstrip()
-    return _encoding(field, encoding)
-
-
-@lru_cache(maxsize=64)
-def _encoding(field: str, encoding: str) -> Delimiters:
-    """Delimiters of a header; few are ever seen, so they are remembered."""
-    if len(encoding) > _DELIMITERS_MAX or any(mark.isalnum() for mark in encoding):
-        raise Unmappable("no_header", "MSH-2 holds no delimiters")
-    if encoding[2:4] == "\\\\":  # an escape character that somebody escaped
-        encoding = encoding[:3] + encoding[4:]
-    marks = encoding[:4] + _STANDARD[len(encoding[:4]) :]
-    taken = [field]
-    for mark in marks:
-        taken.append(_NEVER if mark in taken else mark)
-    _, component, repetition, escape, subcomponent = taken
-    return Delimiters(
-        field=field, component=component, repetition=repetition,
-        escape=escape, subcomponent=subcomponent, truncation=encoding[4:5],
-    )  # fmt: skip
 
 
 def _lines(text: str, field: str) -> tuple[dict[str, list[str]], list[str]]:
@@ -298,10 +205,3 @@ def _id(text: str) -> str:
     one_case = text in {text.upper(), text.lower()}
     known = one_case and text.isascii() and text.isalnum() and text[0].isalpha()
     return text.upper() if known else ""
-
-
-@lru_cache(maxsize=64)
-def _escapes(escape: str) -> re.Pattern[str]:
-    """What an escape sequence looks like with this escape character."""
-    mark = re.escape(escape)
-    return re.compile(f"{mark}([^{mark}]{{1,{_ESCAPED_MAX}}}){mark}")

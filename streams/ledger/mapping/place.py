@@ -1,6 +1,7 @@
 """PV1-3 and PV1-6 as the text that events carry, the same for every feed's delimiters."""
 
-from streams.ledger.mapping.message import NULL, Message, Segment
+from streams.ledger.mapping.delimiters import NULL
+from streams.ledger.mapping.message import Message, Segment
 
 _CARET = "\\S\\"  # a caret inside a component keeps HL7's standard escape
 

@@ -8,9 +8,10 @@ from schemas.events import TYPES
 from schemas.identity import Identifier
 from streams.ledger.mapping import claim as claims
 from streams.ledger.mapping import codings
+from streams.ledger.mapping.delimiters import REPETITIONS_MAX
 from streams.ledger.mapping.evidence import Reading, Timed
 from streams.ledger.mapping.facts import Draft, StreamName
-from streams.ledger.mapping.message import REPETITIONS_MAX, Segment
+from streams.ledger.mapping.message import Segment
 
 NOTES_MAX = 50  # lines of notes that are kept with an event; the message keeps all
 _PLAIN = re.compile(r"[A-Z0-9]{1,3}")

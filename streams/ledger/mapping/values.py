@@ -10,10 +10,9 @@ from zoneinfo import ZoneInfo
 from streams.ledger.mapping import codings, times
 from streams.ledger.mapping.claim import part
 from streams.ledger.mapping.codings import Coding
+from streams.ledger.mapping.delimiters import NULL, REPETITIONS_MAX
 from streams.ledger.mapping.message import (
     FIELD_CHARACTERS_MAX,
-    NULL,
-    REPETITIONS_MAX,
     Message,
     Segment,
 )

@@ -1,6 +1,6 @@
 """What an ADT says of patients, visits and identities, by its trigger's rule."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -30,11 +30,24 @@ _Timed: TypeAlias = tuple[Moment, str]
 
 _NO_VISIT = "no visit number: PV1-19 and PID-18 are empty"
 _NO_PRIOR_VISIT = "no visit number: the visit that changes, or its number, isn't named"
-_PLACES = (
-    ("place", 3), ("prior_place", 6), ("temporary_place", 11), ("pending_place", 42),
-    ("prior_temporary_place", 43),
-)  # fmt: skip  # of PV1
-_TEXT = (("patient_class", 2), ("admission_type", 4), ("hospital_service", 10))  # of PV1
+_PLACE = {
+    "place": 3, "prior_place": 6, "temporary_place": 11, "pending_place": 42,
+    "prior_temporary_place": 43,
+}  # fmt: skip  # of PV1
+_TEXT = {"patient_class": 2, "admission_type": 4, "hospital_service": 10}  # of PV1
+
+
+def _said_of(fields: Mapping[str, int]) -> Mapping[str, tuple[tuple[str, int], ...]]:
+    """By trigger: those of the fields that its rule says."""
+    return {
+        rule.trigger: tuple((name, fields[name]) for name in rule.says if name in fields)
+        for rule in RULES.values()
+    }
+
+
+# Looked up, as most of a message's time would go by asking of each name what it is.
+_PLACES, _TEXTS = _said_of(_PLACE), _said_of(_TEXT)
+_UNSAID = {rule.trigger: dict.fromkeys(rule.says) for rule in RULES.values()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,12 +265,12 @@ def _visit_draft(
 
 def _said(reading: _Reading, rule: Rule) -> dict[str, Any]:
     """The event's data, by the names that the rule says."""
-    message, data = reading.message, reading.sent | dict.fromkeys(rule.says)
+    message, data = reading.message, {**reading.sent, **_UNSAID[rule.trigger]}
     visit = message.segment("PV1")
     if visit is not None:
-        for name, number in _among(rule.says, _PLACES):
+        for name, number in _PLACES[rule.trigger]:
             data[name] = place(message, visit, number)
-        for name, number in _among(rule.says, _TEXT):
+        for name, number in _TEXTS[rule.trigger]:
             data[name] = visit.said(number)
     if "movement_historic" in data:
         data["movement_historic"] = movement.historic(message)
@@ -324,12 +337,6 @@ class _NoVisit(Exception):  # noqa: N818  named for what is wrong
 def _steps(ladder: tuple[str, ...]) -> tuple[tuple[str, str, int], ...]:
     """A ladder's fields, each with its segment and number."""
     return tuple((field, *_field(field)) for field in ladder if field != RECEIVED)
-
-
-@lru_cache(maxsize=256)
-def _among(says: tuple[str, ...], fields: tuple[tuple[str, int], ...]) -> list[tuple[str, int]]:
-    """Of these fields those whose names are said, with their numbers."""
-    return [(name, number) for name, number in fields if name in says]
 
 
 @lru_cache(maxsize=64)

@@ -1,5 +1,6 @@
 """A message becomes drafts of events by the table, or says why it doesn't."""
 
+import gc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -362,3 +363,31 @@ def test_t22_a_day_is_not_midnight_where_a_further_field_says_when(
     draft = visit(adt(trigger, msh={7: sent}, evn=evn, pv1=pv1))
     assert draft.occurred_field == field
     assert draft.occurred.at == datetime(2026, 3, 2, tzinfo=UTC) + timedelta(hours=at)
+
+
+@pytest.fixture
+def uncollected():
+    """Nothing is collected but what is asked for."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_what_was_read_of_a_message_is_freed_without_a_collection(whole, mapped):
+    bodies = [whole(trigger) for trigger in RULES]
+    for body in bodies:
+        mapped(body)  # what is made once and remembered
+    gc.collect()
+    for body in bodies:
+        mapped(body)
+    assert gc.collect() == 0
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_what_holds_itself_is_found_by_a_collection():
+    itself = []
+    itself.append(itself)
+    del itself
+    assert gc.collect() == 1

@@ -5,8 +5,8 @@ import uuid
 import pytest
 
 from schemas.feeds import Feed
+from streams.ledger.mapping.delimiters import REPETITIONS_MAX
 from streams.ledger.mapping.mentions import control_id, mentioned
-from streams.ledger.mapping.message import REPETITIONS_MAX
 
 FEED = Feed(feed_id=uuid.UUID(int=1), tenant_id=uuid.UUID(int=2), name="n", authority="OWN")
 HEAD = "MSH|^~\\&|A|B|||20260302||ADT^A99|1|P|2.5\r"

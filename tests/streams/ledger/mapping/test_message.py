@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ledger.mapping import message as reading
+from streams.ledger.mapping.delimiters import NULL, REPETITIONS_MAX
 from streams.ledger.mapping.facts import Unmappable
 from streams.ledger.mapping.message import (
     FIELD_CHARACTERS_MAX,
-    NULL,
-    REPETITIONS_MAX,
     Segment,
     parse,
 )
@@ -252,7 +251,7 @@ def _plain(components):
 @given(st.text(max_size=200), st.integers(0, 30), st.integers(1, 5))
 def test_any_text_in_a_segment_can_be_read(text, number, component):
     message = reading.Message("MSH|^~\\&|A")
-    segment = Segment(message, "PID|" + text)
+    segment = Segment(message.delimiters, "PID|" + text)
     assert isinstance(segment.field(number), str)
     assert isinstance(segment.component(number, component), str)
     segment.said(number, component)
@@ -260,7 +259,7 @@ def test_any_text_in_a_segment_can_be_read(text, number, component):
 
 @given(st.text(alphabet="ab ^~\t\u00a0", max_size=30))
 def test_repetitions_are_their_components_without_white_space_around(text):
-    segment = Segment(reading.Message("MSH|^~\\&|A"), "PID|" + text)
+    segment = Segment(reading.Message("MSH|^~\\&|A").delimiters, "PID|" + text)
     expected = [
         [component.strip() for component in repetition.split("^")]
         for repetition in text.strip().split("~")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.ledger.mapping.message import NULL
+from streams.ledger.mapping.delimiters import NULL
 from streams.ledger.mapping.table import RULES
 
 # A trigger, the segment and field, a value; for each name of a draft's data.

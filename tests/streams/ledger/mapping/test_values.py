@@ -2,7 +2,8 @@
 
 import pytest
 
-from streams.ledger.mapping.message import FIELD_CHARACTERS_MAX, REPETITIONS_MAX
+from streams.ledger.mapping.delimiters import REPETITIONS_MAX
+from streams.ledger.mapping.message import FIELD_CHARACTERS_MAX
 from tests.streams.ledger.mapping.messages import REQUEST, mapped, obx, one, oru
 
 
