@@ -5,13 +5,14 @@ from typing import TypeAlias
 
 from schemas.feeds import Feed
 from schemas.identity import Identifier
-from streams.ledger.mapping.delimiters import NULL
+from streams.ledger.mapping.delimiters import NULL, Delimiters
 from streams.ledger.mapping.facts import Claim, Nobody
 from streams.ledger.mapping.message import Message, Segment
 
 PATIENT_FIELD = 3  # PID-3, who the patient is
 # HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
 ACCOUNT = "AN"
+STAFF_KEPT = 1024  # a hospital's doctors are told of again and again; some 0.5 MB when full
 NOT_PERSONS = frozenset({ACCOUNT, "ANC", "AND", "ANT", "VN"})
 
 
@@ -63,11 +64,16 @@ def account(message: Message, segment: Segment, field: int, feed: Feed) -> Ident
 def attending(message: Message, feed: Feed) -> Identifier | None:
     """PV1-7's first repetition with an id (XCN.1) and its authority (XCN.9)."""
     visit = message.segment("PV1")
-    for parts in visit.repetitions(7) if visit else ():
-        value = message.said(parts[0])
+    said = visit.field(7) if visit else ""
+    return _staff(said, message.delimiters, feed.authority) if said else None
+
+
+@lru_cache(maxsize=STAFF_KEPT)
+def _staff(field: str, marks: Delimiters, own: str) -> Identifier | None:
+    for parts in marks.repetitions(field):
+        value = marks.said(parts[0])
         if value:
-            source = authority(message, parts[8]) if len(parts) > 8 else ""
-            return Identifier(value=value, authority=source or feed.authority)
+            return Identifier(value=value, authority=_authority(marks, part(parts, 9)) or own)
     return None
 
 
@@ -79,22 +85,26 @@ def numbers(message: Message, segment: Segment, field: int) -> list[Number]:
     marks, found = message.delimiters, []
     plain = marks.escape not in raw and marks.subcomponent not in raw and NULL not in raw
     for parts in marks.repetitions(raw):
-        value = parts[0] if plain else message.said(parts[0])
+        value = parts[0] if plain else marks.said(parts[0])
         if value:
             given = len(parts)
             source, kind = parts[3] if given > 3 else "", parts[4] if given > 4 else ""
             if not plain:
-                source, kind = authority(message, source), message.said(kind) or ""
+                source, kind = _authority(marks, source), marks.said(kind) or ""
             found.append((value, source, kind))
     return found
 
 
 def authority(message: Message, raw: str) -> str:
     """An assigning authority (HD): its namespace, else its universal id, else empty."""
-    if message.delimiters.subcomponent not in raw:
-        return message.said(raw) or ""
-    for piece in raw.split(message.delimiters.subcomponent, 2)[:2]:
-        value = message.said(piece.strip())
+    return _authority(message.delimiters, raw)
+
+
+def _authority(marks: Delimiters, raw: str) -> str:
+    if marks.subcomponent not in raw:
+        return marks.said(raw) or ""
+    for piece in raw.split(marks.subcomponent, 2)[:2]:
+        value = marks.said(piece.strip())
         if value:
             return value
     return ""

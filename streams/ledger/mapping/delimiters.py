@@ -21,11 +21,12 @@ _DELIMITERS_MAX = 6  # four, v2.7's truncation character, and one doubled backsl
 _ESCAPED_MAX = 256  # the longest escape sequence that is looked at: 127 bytes in hexadecimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Delimiters:
     """MSH-1 and MSH-2: one character each; of truncation (v2.7) none, where a feed has none.
 
-    ``codec`` is that of the bytes which an escape sequence may spell.
+    ``codec`` is that of the bytes which an escape sequence may spell. Equal by identity, which
+    is cheap to remember things by: `delimiters` gives the same for the same header.
     """
 
     field: str
@@ -60,10 +61,13 @@ class Delimiters:
         """A field's repetitions, each as its components, as sent; none of an empty field."""
         if not raw:
             return []
-        repetitions = raw.split(self.repetition)
-        if len(repetitions) > REPETITIONS_MAX:
-            raise Unmappable("structure", "a field that is read repeats too often")
-        found = [one.split(self.component) for one in repetitions]
+        if self.repetition not in raw:
+            found = [raw.split(self.component)]
+        else:
+            repetitions = raw.split(self.repetition)
+            if len(repetitions) > REPETITIONS_MAX:
+                raise Unmappable("structure", "a field that is read repeats too often")
+            found = [one.split(self.component) for one in repetitions]
         if " " in raw or not raw.isprintable():  # most have no white space
             found = [[each.strip() for each in one] for one in found]
         return found

@@ -33,12 +33,11 @@ class Message:
 
     def segment(self, name: str) -> "Segment | None":
         """The first segment of that name."""
-        try:
-            return self._first[name]
-        except KeyError:
+        first = self._first
+        if name not in first:
             lines = self._lines.get(name)
-            found = self._first[name] = Segment(self.delimiters, lines[0]) if lines else None
-            return found
+            first[name] = Segment(self.delimiters, lines[0]) if lines else None
+        return first[name]
 
     def segments(self, name: str) -> list["Segment"]:
         """All segments of that name, in order."""

@@ -28,6 +28,7 @@ COARSE: frozenset[Precision] = frozenset(("year", "month", "day"))
 
 _TIME = re.compile(r"([0-9]{4,14})(?:\.([0-9]*))?\s*(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LOCAL_EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
 _BY_DIGITS: dict[int, Precision] = {
     4: "year", 6: "month", 8: "day", 10: "hour", 12: "minute", 14: "second",
@@ -65,12 +66,12 @@ def moment(text: str, zone: ZoneInfo) -> Moment | None:
     if read is None:
         return None
     local, precision = read
-    if offset is None:
-        return Moment(local.replace(tzinfo=zone).astimezone(UTC), precision, text)
-    shift = _offset(offset)
-    if shift is None:
+    own = zone if offset is None else _offset(offset)
+    if own is None:
         return None
-    return Moment(local.replace(tzinfo=shift).astimezone(UTC), precision, text)
+    shift = own.utcoffset(local)
+    assert shift is not None, "a zone knows every local time"
+    return Moment(_EPOCH + (local - _LOCAL_EPOCH - shift), precision, text)  # as astimezone, faster
 
 
 def within(moment: Moment, coarse: Moment, zone: ZoneInfo) -> bool:
@@ -137,6 +138,17 @@ def day(text: str) -> str | None:
 def _local(digits: str, fraction: str | None) -> tuple[datetime, Precision] | None:
     """The local time and its precision, read as far as it is valid; None if no date."""
     used = len(digits) & ~1
+    if used < 8 or fraction or digits[8:10] >= "24":
+        return _as_far(digits, used, fraction)
+    try:
+        local = datetime.fromisoformat(f"{digits[:8]}T{digits[8:used] or '00'}")
+    except ValueError:
+        return _as_far(digits, used, fraction)
+    return (local, _BY_DIGITS[used]) if YEAR_MIN <= local.year <= YEAR_MAX else None
+
+
+def _as_far(digits: str, used: int, fraction: str | None) -> tuple[datetime, Precision] | None:
+    """The same of what ISO 8601 doesn't say so: without a day, with a fraction, out of range."""
     year = int(digits[:4])
     month = int(digits[4:6]) if used >= 6 else 1
     of_month = int(digits[6:8]) if used >= 8 else 1
