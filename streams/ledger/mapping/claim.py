@@ -12,7 +12,8 @@ from streams.ledger.mapping.message import Message, Segment
 PATIENT_FIELD = 3  # PID-3, who the patient is
 # HL7 table 0203: numbers of accounts and visits, which PID-3 holds in some feeds.
 ACCOUNT = "AN"
-STAFF_KEPT = 1024  # a hospital's doctors are told of again and again; some 0.5 MB when full
+STAFF_KEPT = 1024  # a hospital's doctors are told of again and again; at most 2 MB when full
+KEPT_CHARACTERS_MAX = 256  # one doctor has some 50 to 100; what is longer is read each time
 NOT_PERSONS = frozenset({ACCOUNT, "ANC", "AND", "ANT", "VN"})
 
 
@@ -52,24 +53,28 @@ def _rank(types: tuple[str, ...]) -> dict[str, int]:
 def number(message: Message, segment: Segment, field: int, feed: Feed) -> Identifier | None:
     """The first repetition of a CX field that holds a value."""
     said = numbers(message, segment, field)
-    return _identifier(*said[0], feed) if said else None
+    return _identifier(said[0], said[0][2], feed) if said else None
 
 
 def account(message: Message, segment: Segment, field: int, feed: Feed) -> Identifier | None:
     """An account number as it stands in for a visit number: of type ``AN``."""
     said = numbers(message, segment, field)
-    return _identifier(*said[0][:2], ACCOUNT, feed) if said else None
+    return _identifier(said[0], ACCOUNT, feed) if said else None
 
 
 def attending(message: Message, feed: Feed) -> Identifier | None:
     """PV1-7's first repetition with an id (XCN.1) and its authority (XCN.9)."""
     visit = message.segment("PV1")
     said = visit.field(7) if visit else ""
-    return _staff(said, message.delimiters, feed.authority) if said else None
+    if not said:
+        return None
+    read = _staff if len(said) <= KEPT_CHARACTERS_MAX else _staff.__wrapped__
+    return read(said, message.delimiters, feed.authority)
 
 
 @lru_cache(maxsize=STAFF_KEPT)
 def _staff(field: str, marks: Delimiters, own: str) -> Identifier | None:
+    """Of an XCN field."""
     for parts in marks.repetitions(field):
         value = marks.said(parts[0])
         if value:
@@ -115,9 +120,9 @@ def part(parts: list[str], number: int) -> str:
     return parts[number - 1] if number <= len(parts) else ""
 
 
-def _identifier(value: str, source: str, kind: str, feed: Feed) -> Identifier:
-    """With the feed's own authority, where none is said."""
-    return Identifier(value=value, authority=source or feed.authority, type=kind)
+def _identifier(said: Number, kind: str, feed: Feed) -> Identifier:
+    """A number of that type, with the feed's own authority where none is said."""
+    return Identifier(value=said[0], authority=said[1] or feed.authority, type=kind)
 
 
 def _visit(message: Message, patient: Segment, feed: Feed) -> Identifier | None:

@@ -52,7 +52,7 @@ def _repeated(
         return ""
     marks, found = message.delimiters, []
     plain = NULL not in field and marks.escape not in field and marks.subcomponent not in field
-    for parts in message.delimiters.repetitions(field):
+    for parts in marks.repetitions(field):
         said: dict[str, str | None] = {}
         for name, raw in zip(names, parts, strict=False):
             if raw and name:
@@ -66,17 +66,18 @@ def _repeated(
 
 def _phones(message: Message, home: str, work: str) -> list[dict[str, str]] | str | None:
     """PID-13 (home, PRN) and PID-14 (work, WPN) in one list."""
+    marks = message.delimiters
     found: list[dict[str, str]] = []
     for use, field in (("PRN", home), ("WPN", work)):
-        for parts in message.delimiters.repetitions(field) if field else ():
+        for parts in marks.repetitions(field):
             said = {"use": use}
             for name, raw in zip(_PHONE, parts, strict=False):
-                value = message.said(raw) if raw else None
+                value = marks.said(raw) if raw else None
                 if value:
                     said[name] = value
             if "number" not in said:
-                unformatted = message.said(part(parts, _PHONE_UNFORMATTED))
-                pieces = [message.said(part(parts, place)) for place in _PHONE_PARTS]
+                unformatted = marks.said(part(parts, _PHONE_UNFORMATTED))
+                pieces = [marks.said(part(parts, place)) for place in _PHONE_PARTS]
                 whole = unformatted or " ".join(piece for piece in pieces if piece)
                 said |= {"number": whole} if whole else {}
             if "number" in said or "email" in said:

@@ -13,6 +13,7 @@ from streams.ledger.mapping.tellers import TELLERS
 
 MAPPER_VERSION = 9  # rises when the same bytes give other drafts
 
+_TYPE_CHARACTERS_MAX = 64  # of ADT^A01^ADT_A01 and the like; what is longer isn't remembered
 _CODE = re.compile(r"[A-Z][A-Z0-9]{2}")
 
 
@@ -61,7 +62,9 @@ def map_message(body: bytes, feed: Feed, *, received_at: datetime) -> Facts | Ig
 def _type(message: Message, header: Segment) -> tuple[str, str]:
     """Message type and trigger: MSH-9, whose silence EVN-1 may fill (never contradict)."""
     marks = message.delimiters
-    kind, trigger = _named(header.field(9), marks.component, marks.repetition)
+    said = header.field(9)
+    read = _named if len(said) <= _TYPE_CHARACTERS_MAX else _named.__wrapped__
+    kind, trigger = read(said, marks.component, marks.repetition)
     if not trigger and kind in {"", "ADT"} and (event := message.segment("EVN")):
         trigger = event.component(1).upper()
         if _code(trigger) and trigger.startswith("A"):

@@ -47,6 +47,10 @@ class Message:
         marks, rest = self.delimiters, self._lines[name][1:]
         return [first, *[Segment(marks, line) for line in rest]] if rest else [first]
 
+    def count(self, name: str) -> int:
+        """How many segments of that name there are."""
+        return len(self._lines.get(name, ()))
+
     def has(self, names: frozenset[str]) -> bool:
         """Whether there is a segment of any of these names."""
         return not names.isdisjoint(self._lines)
@@ -70,9 +74,9 @@ class Message:
 
         A message that has at most one stays whole. Raises `Unmappable` where there are too many.
         """
-        if len(self._lines.get(name, ())) < 2:
+        if self.count(name) < 2:
             return [self]
-        if len(self._lines[name]) > GROUPS_MAX:
+        if self.count(name) > GROUPS_MAX:
             raise Unmappable("structure", "a group of segments repeats too often")
         rest = {each: iter(lines) for each, lines in self._lines.items()}
         groups: list[list[tuple[str, str]]] = [[]]

@@ -167,13 +167,14 @@ def _patient(message: Message, rule: Rule) -> Segment:
 
     An unlink has two of different patients, of which the first is meant.
     """
-    patients = message.segments("PID")
-    if not patients:
+    patient = message.segment("PID")
+    if patient is None:
         raise Nobody("no patient: there is no PID")
-    several = len(patients) > 1 and rule.change is None
-    if several and len({patient.field(3) for patient in patients}) > 1:
-        raise Unmappable("structure", "PID repeats with several patients")
-    return patients[0]
+    if rule.change is None and message.count("PID") > 1:
+        named = {each.field(claims.PATIENT_FIELD) for each in message.segments("PID")}
+        if len(named) > 1:
+            raise Unmappable("structure", "PID repeats with several patients")
+    return patient
 
 
 def _patient_draft(reading: _Reading, told: dict[str, Any]) -> Draft:

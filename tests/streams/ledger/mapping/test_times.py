@@ -147,3 +147,23 @@ def test_t22_a_time_says_when_only_on_the_day_or_in_the_month_that_is_named(coar
     read = times.first([("coarse", coarse), ("fine", fine)], LONDON)
     assert read is not None
     assert read[1] == said
+
+
+@given(
+    st.one_of(
+        st.from_regex(r"[0-9]{4,14}", fullmatch=True),
+        st.from_regex(
+            r"(19|20)[0-9]{2}[01][0-9][0-3][0-9]([0-2][0-9]([0-6][0-9]){0,2})?", fullmatch=True
+        ),
+    )
+)
+def test_what_is_read_in_one_step_is_what_is_read_as_far_as_it_goes(digits):
+    assert times._local(digits, None) == times._as_far(digits, len(digits) & ~1, None)
+
+
+@given(st.datetimes(datetime(YEAR_MIN, 1, 2), datetime(YEAR_MAX, 12, 30)),
+       st.sampled_from([LONDON, NEW_YORK, ZoneInfo("Australia/Lord_Howe")]))  # fmt: skip
+def test_a_local_time_is_the_instant_that_its_zone_gives_it(local, zone):
+    local = local.replace(microsecond=0)
+    expected = local.replace(tzinfo=zone).astimezone(UTC)
+    assert moment(local.strftime("%Y%m%d%H%M%S"), zone).at == expected
