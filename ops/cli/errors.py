@@ -29,6 +29,7 @@ from sinks.database import DatabaseAway, LoginRefused, Refused
 from sinks.erasing import OnHold, PatientUnknown, RequestUnfit, Unconfirmed
 from sinks.feeds import FeedThere, InstanceOther
 from sinks.lifecycle import NotDrained, NotExported, TenantActive, TenantThere
+from sinks.parking import Unfit
 from sinks.queries import NotMigrated, TenantUnknown
 from sinks.questions import AnswerTooLong
 from sinks.rebuild import EventsUnknown, EventUnfit, Overtaken
@@ -39,6 +40,7 @@ from sinks.subscriptions import TopicReplaced
 from sinks.tenancy import FeedUnknown, TenantDeleted, ZoneUnknown
 from streams.erasures import ErasuresLost
 from streams.log import BrokerAway, TopicMissing
+from streams.ports import Transient
 
 MISUSED = 2
 # Each exception that we know, and its hint; the exception's own message is the line, and says
@@ -96,6 +98,8 @@ KNOWN: Sequence[tuple[type[Exception], str]] = (
     (LogNotSwitched, ""),
     (ErasuresLost, "restore the topic subject.erasures.v1: nothing is opened without it"),
     (TopicReplaced, ""),
+    (Transient, "the same again goes on where it was"),
+    (Unfit, "that message is left; name others, as by --type"),
 )
 MISUSES = (SettingsInvalid, ZoneUnknown, ScenarioRefused, FailPointsInvalid, TenantUnfit)
 DEBUG_HINT = "WARDTRAIL_LOG_LEVEL=debug shows where; the processes' logs are in the home's logs/"
